@@ -67,9 +67,9 @@ class MessageData(TypedDict, total=False):
 class XEvent:
     """One event, ready for the inbox.
 
-    `key` is unique for ever: built from X's own id where there is one, else from the event's content. `for_user_id` is the
-    X id of the connected account (empty where X does not say), `participant_id` the other person's (empty where there is
-    none); together they decide the partition, so that all of a conversation stays in order.
+    `key` is unique for ever: built from X's own id where there is one, else from the event's content. `for_user_id`
+    is the X id of the connected account (empty where X does not say), `participant_id` the other person's (empty where
+    there is none); together they decide the partition, so that all of a conversation stays in order.
     """
 
     key: str
@@ -78,4 +78,4 @@ class XEvent:
     participant_id: str
     at: datetime
     data: dict[str, object]
-    profile: Profile = field(default_factory=lambda: Profile())
+    profile: Profile = field(default_factory=Profile)

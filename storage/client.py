@@ -1,0 +1,75 @@
+"""The only module that names a driver class.
+
+The program runs on PyMongo's asynchronous client. With `MKTX_MONGODB_DRIVER=motor` a Motor client does the same
+work: the methods that `storage` calls have the same names and shapes in both.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, cast
+
+from bson.codec_options import CodecOptions
+from pymongo import AsyncMongoClient, ReadPreference
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from config.settings import Settings
+from domain.errors import Unavailable
+
+Document: TypeAlias = dict[str, Any]
+Client: TypeAlias = AsyncMongoClient[Document]
+Database: TypeAlias = AsyncDatabase[Document]
+Collection: TypeAlias = AsyncCollection[Document]
+Session: TypeAlias = AsyncClientSession
+
+#: Every write is acknowledged by a majority, from its journal: what was answered survives the loss of any one node.
+DURABLE = WriteConcern(w="majority", j=True)
+#: Reads see only what can't be rolled back.
+COMMITTED = ReadConcern("majority")
+
+_SELECTION_TIMEOUT_MS = 5_000
+
+
+def open_client(settings: Settings) -> Client:
+    """Return a client for this process's event loop; nothing is connected yet."""
+    options: Document = {
+        "tz_aware": True,
+        "serverSelectionTimeoutMS": _SELECTION_TIMEOUT_MS,
+        "timeoutMS": int(settings.mongodb_timeout_s * 1000),
+        "maxPoolSize": 32,
+        "appname": "mktx",
+        "retryWrites": True,
+    }
+    uri = settings.mongodb_uri.get_secret_value()
+    if settings.mongodb_driver == "motor":
+        from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415  # only where the setting asks for it
+
+        return cast(Client, AsyncIOMotorClient(uri, **options))
+    return AsyncMongoClient(uri, **options)
+
+
+def database_of(client: Client, settings: Settings) -> Database:
+    """Return the program's database with durable writes and committed reads."""
+    return client.get_database(
+        settings.mongodb_database,
+        codec_options=CodecOptions(tz_aware=True),
+        write_concern=DURABLE,
+        read_concern=COMMITTED,
+        read_preference=ReadPreference.PRIMARY,
+    )
+
+
+async def check(database: Database) -> None:
+    """Ask the database for a sign of life.
+
+    Raises:
+        Unavailable: when it does not answer as a primary.
+    """
+    try:
+        await database.command("ping")
+    except PyMongoError as error:
+        raise Unavailable("The database is not to be reached", retry_after_s=2) from error
