@@ -1,0 +1,223 @@
+"""The actors of one process: finds them by key, runs their turns, puts idle ones out of memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import structlog
+
+from actors.runtime.actor import NOT_MESSAGES, Actor
+from actors.runtime.errors import ActorFailed, CallExpired, Fenced
+from actors.runtime.stats import HostStats
+from actors.runtime.wire import Call, Outcome
+from domain.errors import MktxError, Overloaded
+
+log = structlog.get_logger()
+
+Reply = Callable[[Outcome], None]
+Factory = Callable[[str], Actor]
+
+
+class _Activation:
+    """An actor in memory with its mailbox."""
+
+    __slots__ = ("actor", "last_used", "mailbox", "ready", "running")
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self.mailbox: deque[tuple[Call, Reply]] | None = None
+        self.running = False
+        self.ready = False
+        self.last_used = 0.0
+
+
+class ActorHost:
+    """Hosts any number of light actors on one event loop.
+
+    Invariants:
+
+    - one activation a (kind, key): it is entered into the table synchronously, before anything is awaited;
+    - one turn at a time an activation, in arrival order; turns of different activations interleave;
+    - an activation leaves the table only with an empty mailbox and no turn under way, in one step without an await.
+    """
+
+    def __init__(
+        self,
+        factories: Mapping[str, Factory],
+        *,
+        idle_s: float = 300,
+        limit: int = 50_000,
+        mailbox_limit: int = 1000,
+        stats: HostStats | None = None,
+    ) -> None:
+        self._factories = factories
+        self._idle_s = idle_s
+        self._limit = limit
+        self._mailbox_limit = mailbox_limit
+        self._activations: OrderedDict[tuple[str, str], _Activation] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.stats = stats or HostStats()
+
+    def __len__(self) -> int:
+        """Return how many actors are in memory."""
+        return len(self._activations)
+
+    def dispatch(self, call: Call, reply: Reply) -> None:
+        """Put a call into its actor's mailbox; `reply` gets the outcome, now or later."""
+        if self._stopping:
+            reply(Outcome(call.id, Fenced("This host is stopping"), True))
+            return
+        name = (call.kind, call.key)
+        activation = self._activations.get(name)
+        if activation is None:
+            factory = self._factories.get(call.kind)
+            if factory is None:
+                reply(Outcome(call.id, ActorFailed(f"There is no actor kind {call.kind!r}"), True))
+                return
+            activation = self._activations[name] = _Activation(factory(call.key))
+            self.stats.activated += 1
+            if len(self._activations) > self._limit:
+                self._shed()
+        mailbox = activation.mailbox
+        if mailbox is None:
+            mailbox = activation.mailbox = deque()
+        elif len(mailbox) >= self._mailbox_limit:
+            self.stats.overflows += 1
+            reply(Outcome(call.id, Overloaded("The actor has too much to do", retry_after_s=1), True))
+            return
+        mailbox.append((call, reply))
+        if not activation.running:
+            activation.running = True
+            task = asyncio.get_running_loop().create_task(self._run(name, activation))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, name: tuple[str, str], activation: _Activation) -> None:
+        mailbox = cast(deque[tuple[Call, Reply]], activation.mailbox)
+        if not activation.ready and not await self._activate(name, activation):
+            return
+        while mailbox:
+            call, reply = mailbox.popleft()
+            outcome = await self._turn(activation.actor, call, reply)
+            if outcome is not None:
+                reply(outcome)
+                if outcome.failed and isinstance(outcome.value, Fenced):
+                    self._discard(name, activation, outcome.value)
+                    return
+        activation.mailbox = None
+        activation.running = False
+        activation.last_used = time.monotonic()
+        if self._activations.get(name) is activation:
+            self._activations.move_to_end(name)
+
+    async def _activate(self, name: tuple[str, str], activation: _Activation) -> bool:
+        try:
+            await activation.actor.on_activate()
+        except MktxError as error:
+            self._discard(name, activation, error)
+            return False
+        except Exception as error:
+            log.exception("actor.activation_failed", kind=name[0], error=type(error).__name__)
+            self.stats.failures += 1
+            self._discard(name, activation, ActorFailed("The actor could not start"))
+            return False
+        activation.ready = True
+        return True
+
+    async def _turn(self, actor: Actor, call: Call, reply: Reply) -> Outcome | None:
+        """Run one message; None when the answer comes later."""
+        self.stats.turns += 1
+        if call.deadline < time.time():
+            self.stats.expired += 1
+            return Outcome(call.id, CallExpired("The call waited too long"), True)
+        try:
+            if call.method.startswith("_") or call.method in NOT_MESSAGES:
+                return Outcome(call.id, ActorFailed(f"{call.method!r} is not a message"), True)
+            method = getattr(actor, call.method)
+            value = await (method(*call.args, **call.kwargs) if call.kwargs else method(*call.args))
+        except MktxError as error:
+            return Outcome(call.id, error, True)
+        except Exception as error:
+            self.stats.failures += 1
+            log.exception("actor.turn_failed", kind=call.kind, method=call.method, error=type(error).__name__)
+            return Outcome(call.id, ActorFailed("The actor failed"), True)
+        if isinstance(value, asyncio.Future):
+            value.add_done_callback(lambda future: reply(_outcome_of(call, future)))
+            return None
+        return Outcome(call.id, value, False)
+
+    def _discard(self, name: tuple[str, str], activation: _Activation, error: MktxError) -> None:
+        """Take a broken activation out of the table and answer everybody who waits for it."""
+        if self._activations.get(name) is activation:
+            del self._activations[name]
+        waiting, activation.mailbox = activation.mailbox or deque(), None
+        activation.actor.on_deactivate()
+        self.stats.deactivated += 1
+        for call, reply in waiting:
+            reply(Outcome(call.id, error, True))
+
+    def _shed(self) -> None:
+        """Make room: put the least recently used idle actors out of memory."""
+        excess = len(self._activations) - self._limit
+        for name, activation in list(self._activations.items()):
+            if excess <= 0:
+                return
+            if self._is_idle(activation):
+                self._deactivate(name, activation)
+                excess -= 1
+
+    def _is_idle(self, activation: _Activation) -> bool:
+        return not activation.running and not activation.mailbox and not activation.actor.busy()
+
+    def _deactivate(self, name: tuple[str, str], activation: _Activation) -> None:
+        del self._activations[name]
+        self.stats.deactivated += 1
+        activation.actor.on_deactivate()
+
+    def sweep(self) -> None:
+        """Put every actor out of memory that has been idle for long enough."""
+        oldest = time.monotonic() - self._idle_s
+        for name, activation in list(self._activations.items()):
+            if activation.last_used > oldest:
+                break
+            if self._is_idle(activation):
+                self._deactivate(name, activation)
+
+    async def start(self) -> None:
+        """Begin to look for idle actors."""
+        self._sweeper = asyncio.create_task(self._sweep_for_ever())
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(min(self._idle_s / 4, 15))
+            self.sweep()
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more calls, let turns under way end, then put everybody out of memory."""
+        self._stopping = True
+        if self._sweeper:
+            self._sweeper.cancel()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=grace_s)
+        for task in self._tasks:
+            task.cancel()
+        for name, activation in list(self._activations.items()):
+            self._deactivate(name, activation)
+
+
+def _outcome_of(call: Call, future: asyncio.Future[object]) -> Outcome:
+    if future.cancelled():
+        return Outcome(call.id, CallExpired("The actor left memory"), True)
+    error = future.exception()
+    if error is None:
+        return Outcome(call.id, future.result(), False)
+    if isinstance(error, MktxError):
+        return Outcome(call.id, error, True)
+    log.error("actor.answer_failed", kind=call.kind, method=call.method, error=type(error).__name__)
+    return Outcome(call.id, ActorFailed("The actor failed"), True)

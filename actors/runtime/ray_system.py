@@ -1,0 +1,154 @@
+"""The actors of a whole Ray cluster: which host owns a key, and the routes to all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from typing import Any, TypeVar, cast
+
+import ray
+import structlog
+from ray.exceptions import RayError
+
+from actors.runtime.actor import Actor
+from actors.runtime.errors import HostGone
+from actors.runtime.host import ActorHost
+from actors.runtime.ray_host import HostInfo, RayHost, ServicesFactory
+from actors.runtime.route import Route
+from actors.runtime.system import LocalActors, reference
+from domain.partition import host_of, partition_of
+
+log = structlog.get_logger()
+
+A = TypeVar("A", bound=Actor)
+
+_HELLO_TIMEOUT_S = 60.0
+_MAX_CONCURRENCY = 1000
+
+
+def host_name(index: int) -> str:
+    """Return the name under which Ray knows a host."""
+    return f"host-{index}"
+
+
+def ensure_hosts(make: ServicesFactory, hosts: int) -> None:
+    """Create every host that does not exist yet. Blocks: call it in a thread.
+
+    Hosts are detached: they outlive the gateway that created them, and Ray restarts them when their process dies, on
+    another node where their own is gone.
+    """
+    actor_class = ray.remote(RayHost)
+    for index in range(hosts):
+        options: dict[str, Any] = {
+            "name": host_name(index),
+            "lifetime": "detached",
+            "get_if_exists": True,
+            "num_cpus": 0,
+            "max_restarts": -1,
+            "max_task_retries": 0,
+            "max_concurrency": _MAX_CONCURRENCY,
+            "enable_task_events": False,
+            "scheduling_strategy": "SPREAD",
+        }
+        actor_class.options(**options).remote(make, index, hosts)
+
+
+class RayTransport:
+    """Reaches one host through Ray."""
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._handle: Any = None  # Ray's handles are typed by the class behind them, which is made at run time
+
+    async def reconnect(self) -> None:
+        """Look the host up by name and wait until it says hello.
+
+        Raises:
+            HostGone: when it does not, this time.
+        """
+        try:
+            self._handle = await asyncio.to_thread(ray.get_actor, host_name(self._index))
+            await self.hello()
+        except (ValueError, RayError) as error:
+            raise HostGone(f"Host {self._index} is not there") from error
+
+    async def hello(self) -> HostInfo:
+        """Ask the host who it is; starts it if it has not started."""
+        try:
+            async with asyncio.timeout(_HELLO_TIMEOUT_S):
+                return cast(HostInfo, await self._handle.hello.remote())
+        except (TimeoutError, RayError, AttributeError) as error:
+            raise HostGone(f"Host {self._index} does not answer") from error
+
+    async def deliver(self, caller: str, number: int, data: bytes) -> bytes:
+        """See `Transport.deliver`."""
+        try:
+            return cast(bytes, await self._handle.deliver.remote(caller, number, data))
+        except RayError as error:
+            raise HostGone(f"Host {self._index} is gone") from error
+
+    async def collect(self, caller: str) -> bytes:
+        """See `Transport.collect`."""
+        try:
+            return cast(bytes, await self._handle.collect.remote(caller))
+        except RayError as error:
+            raise HostGone(f"Host {self._index} is gone") from error
+
+    async def ring(self) -> None:
+        """Tell the host that there is something new in the inbox; returns when it has been dealt with."""
+        try:
+            await self._handle.ring.remote()
+        except (RayError, AttributeError) as error:
+            raise HostGone(f"Host {self._index} is gone") from error
+
+    async def stop(self, grace_s: float) -> None:
+        """Have the host finish its work, and end its process."""
+        if self._handle is None:
+            return
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._handle.stop.remote(grace_s)
+        except (TimeoutError, RayError) as error:
+            log.warning("host.stop_failed", index=self._index, error=type(error).__name__)
+        await asyncio.to_thread(ray.kill, self._handle)
+
+
+class RayActors:
+    """Finds the host of a key and carries messages to it; a target of this same process is called without Ray."""
+
+    def __init__(self, hosts: int, *, local: tuple[int, ActorHost] | None = None) -> None:
+        self._hosts = hosts
+        self._local_index = local[0] if local else -1
+        self._local = LocalActors(local[1]) if local else None
+        caller = f"{os.getpid()}-{os.urandom(4).hex()}"
+        self.transports = [RayTransport(index) for index in range(hosts)]
+        self._routes = [Route(caller, transport) for transport in self.transports]
+
+    def start(self) -> None:
+        """Open the routes to every other host."""
+        for index, route in enumerate(self._routes):
+            if index != self._local_index:
+                route.start()
+
+    @property
+    def up(self) -> list[bool]:
+        """Which hosts answered last time."""
+        return [route.is_up or index == self._local_index for index, route in enumerate(self._routes)]
+
+    def ref(self, kind: type[A], key: str, *, timeout_s: float | None = None) -> A:
+        """Return a stand-in for an actor, wherever it lives."""
+        return reference(self, kind, key, timeout_s)
+
+    def call(
+        self, kind: str, key: str, method: str, args: tuple[object, ...], kwargs: dict[str, object], timeout_s: float
+    ) -> Awaitable[object]:
+        """Send a message to the host that owns the key."""
+        index = host_of(partition_of(kind, key), self._hosts)
+        if index == self._local_index and self._local is not None:
+            return self._local.call(kind, key, method, args, kwargs, timeout_s)
+        return self._routes[index].call(kind, key, method, args, kwargs, timeout_s)
+
+    async def close(self) -> None:
+        """Close the routes; the hosts go on."""
+        await asyncio.gather(*(route.close() for route in self._routes))
