@@ -6,6 +6,8 @@ work: the methods that `storage` calls have the same names and shapes in both.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any, TypeAlias, cast
 
 from bson.codec_options import CodecOptions
@@ -32,6 +34,7 @@ DURABLE = WriteConcern(w="majority", j=True)
 COMMITTED = ReadConcern("majority")
 
 _SELECTION_TIMEOUT_MS = 5_000
+_CLOSE_TIMEOUT_S = 2.0
 
 
 def open_client(settings: Settings) -> Client:
@@ -73,3 +76,10 @@ async def check(database: Database) -> None:
         await database.command("ping")
     except PyMongoError as error:
         raise Unavailable("The database is not to be reached", retry_after_s=2) from error
+
+
+async def close_client(client: Client) -> None:
+    """Close a client, without waiting for a server that has gone before it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+            await client.close()

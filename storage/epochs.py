@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from pymongo import ReturnDocument
 
-from storage.client import Database
+from storage.client import Database, Document
 
 
 async def next_epoch(database: Database) -> int:
@@ -12,4 +14,4 @@ async def next_epoch(database: Database) -> int:
     counter = await database["counters"].find_one_and_update(
         {"_id": "epoch"}, {"$inc": {"value": 1}}, upsert=True, return_document=ReturnDocument.AFTER
     )
-    return int(counter["value"])
+    return int(cast(Document, counter)["value"])

@@ -37,10 +37,13 @@ class Actor:
     async def on_reminder(self, name: str, payload: Mapping[str, object]) -> None:
         """Take a reminder that is due; may come more than once."""
 
+    async def drain(self) -> None:
+        """Bring work under way to a point where it may stop; called when the host is about to stop."""
+
     def busy(self) -> bool:
         """Return whether the actor has work under way that keeps it in memory."""
         return False
 
 
 #: Names that are not messages although they are public.
-NOT_MESSAGES = frozenset({"key", "kind", "on_activate", "on_deactivate", "busy"})
+NOT_MESSAGES = frozenset({"key", "kind", "on_activate", "on_deactivate", "busy", "drain"})

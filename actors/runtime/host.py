@@ -205,7 +205,10 @@ class ActorHost:
             self._sweeper.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=grace_s)
-        for task in self._tasks:
+        draining = [asyncio.create_task(a.actor.drain()) for a in self._activations.values() if a.actor.busy()]
+        if draining:
+            await asyncio.wait(draining, timeout=grace_s)
+        for task in (*self._tasks, *draining):
             task.cancel()
         for name, activation in list(self._activations.items()):
             self._deactivate(name, activation)

@@ -1,6 +1,6 @@
 """The way to one host in another process: many messages a call, by self-clocking.
 
-At most two deliveries are under way to a host; what is sent meanwhile goes with the next one. An idle system adds no wait,
+At most two deliveries are under way to a host; what is sent meanwhile goes with the next. An idle system adds no wait,
 a busy one pays for one Ray call a batch instead of one a message. Answers that are ready at once come back with the
 delivery; later ones are collected by one long call that is always open, so a slow turn delays nobody else's answer.
 """

@@ -1,0 +1,482 @@
+"""The actor of an X account: every message that the account sends goes through it, one budget, one order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Histogram
+from pymongo.errors import PyMongoError
+
+from actors.clients.x_app import XApp
+from actors.clients.x_client import XClient
+from actors.clients.x_models import SentMessage
+from actors.clients.x_transport import XApiError
+from actors.runtime.actor import Actor
+from actors.runtime.errors import Fenced
+from actors.send_queue import Queued, SendQueue
+from actors.settlement import Unsettled, find_sent
+from config.settings import Settings
+from domain.clock import Clock
+from domain.errors import LimitExceeded, NotFound
+from domain.message_state import AMBIGUOUS, Failure
+from domain.send_windows import Claim, SendWindows
+from domain.x_errors import FailureKind, XFailure
+from storage.accounts import Accounts
+from storage.actor_states import ActorStates, StaleActor
+from storage.client import Document
+from storage.outbox import Outbox
+
+log = structlog.get_logger()
+
+SENDS = Counter("mktx_sends_total", "Sends to X, by outcome", ["outcome"])
+SEND_WAIT = Histogram("mktx_send_wait_seconds", "Time from a message's creation to X's answer")
+
+_SENDS_UNDER_WAY = 4
+_TEMPORARY_ATTEMPTS = 5
+_RETRY_S = 1.0
+_ACCOUNT_FAILURES = frozenset({FailureKind.ACCOUNT, FailureKind.CONFIGURATION, FailureKind.BILLING})
+
+
+@dataclass(frozen=True, slots=True)
+class AccountServices:
+    """What the actors of accounts work with."""
+
+    settings: Settings
+    states: ActorStates
+    outbox: Outbox
+    accounts: Accounts
+    x: XApp
+    clock: Clock
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """The account as X knows it, and how to reach X in its name."""
+
+    merchant_id: str
+    twitter_user_id: str
+    client: XClient | None
+
+
+class AccountActor(Actor):
+    """Owns the account's budget and the state of each of its sends.
+
+    The budget is written before a call is made, conditional on version and epoch; a message is claimed before its call
+    and confirmed after it. Whatever happens in between leaves a message `sending` or `unknown`, and those are settled
+    by evidence, never sent again.
+    """
+
+    kind = "account"
+
+    def __init__(self, key: str, services: AccountServices) -> None:
+        super().__init__(key)
+        self._services = services
+        self._version = 0
+        self._windows = SendWindows(services.settings.x_messages_per_day)
+        self._queue = SendQueue()
+        self._unsettled: dict[str, Unsettled] = {}
+        self._waiters: dict[str, asyncio.Future[str]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sending: set[str] = set()
+        self._stranded: set[str] = set()
+        self._sender: _Sender | None = None
+        self._saving = asyncio.Lock()
+        self._changes = 0
+        self._saved = 0
+        self._fenced = False
+        self._stopping = False
+        self._wake: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
+
+    # --- life
+
+    async def on_activate(self) -> None:
+        """Take over the account's document and everything that was under way."""
+        try:
+            self._version, state = await self._services.states.claim(self.key, self._services.epoch)
+        except StaleActor:
+            raise Fenced("Another host has this account", retry_after_s=1) from None
+        if state:
+            self._windows = SendWindows.from_document(state, self._services.settings.x_messages_per_day)
+        await self._take_up(await self._services.outbox.pending(self.key))
+
+    def on_deactivate(self) -> None:
+        """Let go of timers and of whoever still waits."""
+        for handle in (self._wake, self._look):
+            if handle:
+                handle.cancel()
+        for future in self._waiters.values():
+            if not future.done():
+                future.set_exception(Fenced("The account's actor has moved", retry_after_s=1))
+
+    def busy(self) -> bool:
+        """Stay in memory while anything is under way."""
+        return bool(self._tasks or len(self._queue) or self._unsettled)
+
+    async def drain(self) -> None:
+        """Start no more sends, and wait for X's answers to those under way."""
+        self._stopping = True
+        while self._sending:
+            await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+
+    # --- messages
+
+    async def deliver(self, message_id: str) -> asyncio.Future[str] | str:
+        """Send a queued message; answers its status once X has taken or refused it.
+
+        Raises:
+            NotFound: when there is no such message of this account.
+            LimitExceeded: when the account may not send now; the message stays queued.
+        """
+        self._check_fence()
+        waiter = self._waiters.get(message_id)
+        if waiter is not None:
+            return waiter
+        message = await self._services.outbox.get(message_id)
+        if message is None or message["accountId"] != self.key:
+            raise NotFound("There is no such message")
+        if not message.get("pending"):
+            return str(message["status"])
+        if message["status"] == "queued" and message_id not in self._queue and message_id not in self._sending:
+            self._refuse_over_limit(message)
+        waiter = self._waiters[message_id] = asyncio.get_running_loop().create_future()
+        await self._take_up([message])
+        return waiter
+
+    async def resume(self) -> None:
+        """Take up whatever of this account is pending in the database and not known here."""
+        self._check_fence()
+        await self._take_up(await self._services.outbox.pending(self.key))
+
+    async def settled(self, message_ids: Sequence[str]) -> None:
+        """Take note that an echo has confirmed these messages."""
+        for message_id in message_ids:
+            if message_id in self._unsettled:
+                SENDS.labels("settled_by_echo").inc()
+            self._finish(message_id, "sent")
+
+    async def reload(self) -> None:
+        """Forget the account's tokens and state: they have changed."""
+        self._sender = None
+
+    async def limits(self) -> list[dict[str, Any]]:
+        """Return every window: name, limit, used, resets_at."""
+        return [asdict(window) for window in self._windows.describe(self._services.clock.now())]
+
+    # --- the queue
+
+    def _refuse_over_limit(self, message: Document) -> None:
+        now = self._services.clock.now()
+        free = self._windows.next_free_at(now, message["priority"])
+        if free > now:
+            wait = max(1, int((free - now).total_seconds()) + 1)
+            raise LimitExceeded("The account's sending limit is used up", retry_after_s=wait)
+
+    async def _take_up(self, messages: list[Document]) -> None:
+        lost = [
+            message
+            for message in messages
+            if message["status"] == "sending" and message["_id"] not in self._sending | self._unsettled.keys()
+        ]
+        if lost:
+            await self._services.outbox.doubt([message["_id"] for message in lost])
+        for message in messages:
+            message_id = message["_id"]
+            if message_id in self._sending or message_id in self._unsettled:
+                continue
+            if message["status"] == "queued":
+                self._queue.add(
+                    Queued(message["priority"], message["createdAt"], message_id, message["conversationId"])
+                )
+            else:
+                self._doubt(message)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Start as many sends as the budget and their order allow."""
+        while not self._fenced and not self._stopping and len(self._sending) < _SENDS_UNDER_WAY:
+            message = self._queue.peek()
+            if message is None:
+                return
+            now = self._services.clock.now()
+            free = self._windows.next_free_at(now, message.priority)
+            if free > now:
+                self._wake_at(free, now)
+                return
+            self._queue.take()
+            self._sending.add(message.message_id)
+            self._background(self._send(message, self._windows.claimed(now, message.priority)))
+
+    def _wake_at(self, moment: datetime, now: datetime) -> None:
+        if self._wake:
+            self._wake.cancel()
+        delay = max(0.01, (moment - now).total_seconds())
+        self._wake = asyncio.get_running_loop().call_later(delay, self._pump)
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("account.task_failed", account=self.key, exc_info=error)
+
+    # --- one send
+
+    async def _send(self, queued: Queued, claim: Claim) -> None:
+        try:
+            message = await self._claim(queued, claim)
+            if message is not None:
+                await self._call_x(message, claim)
+        except StaleActor:
+            self._lose()
+        except PyMongoError as error:
+            log.warning("send.database", error=type(error).__name__)
+            self._put_back(queued)
+        finally:
+            self._sending.discard(queued.message_id)
+            self._pump()
+
+    async def _claim(self, queued: Queued, claim: Claim) -> Document | None:
+        """Write the budget, then take the message: in this order a crash between them costs a place, not a limit."""
+        await self._save()
+        message = await self._services.outbox.claim(queued.message_id, self._services.epoch, claim.at)
+        if message is None:
+            self._windows.returned(claim.at, claim, reached_x=False)
+            self._queue.release(queued.conversation_id)
+            self._finish(queued.message_id, "gone")
+        return message
+
+    async def _call_x(self, message: Document, claim: Claim) -> None:
+        sender = await self._known_sender()
+        if sender.client is None:
+            self._windows.returned(self._services.clock.now(), claim, reached_x=False)
+            await self._fail(message, Failure("account_inactive"))
+            return
+        try:
+            sent = await sender.client.send_message(message["twitterUserId"], message["content"])
+        except XApiError as error:
+            await self._refused(message, claim, error)
+        except Exception as error:
+            # Whatever broke here broke after the claim: whether X has the message is not known.
+            log.exception("send.broke", error=type(error).__name__)
+            await self._into_doubt(message)
+        else:
+            await self._confirm(message, sent)
+
+    async def _confirm(self, message: Document, sent: SentMessage) -> None:
+        now = self._services.clock.now()
+        self._windows.reported(sent.headers, now)
+        self._changes += 1
+        while True:
+            try:
+                await self._services.outbox.confirm(message["_id"], sent.event_id, now, settled_by="answer")
+            except PyMongoError as error:
+                # X has it, so this is not given up: without the database nothing else can be done anyway.
+                log.warning("send.confirm_waits", error=type(error).__name__)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                break
+        SENDS.labels("sent").inc()
+        SEND_WAIT.observe(max(0.0, (now - message["createdAt"]).total_seconds()))
+        self._queue.release(message["conversationId"])
+        self._finish(message["_id"], "sent")
+
+    async def _refused(self, message: Document, claim: Claim, error: XApiError) -> None:
+        now = self._services.clock.now()
+        failure = error.failure
+        self._windows.reported(error.limits, now)
+        if failure.kind is FailureKind.AMBIGUOUS:
+            await self._into_doubt(message)
+            return
+        self._windows.returned(now, claim, reached_x=failure.kind is not FailureKind.TEMPORARY)
+        if failure.kind is FailureKind.RATE_LIMIT:
+            self._windows.block(failure.reset_at or now + timedelta(seconds=failure.retry_after_s or 60))
+            await self._save()
+            await self._again(message, LimitExceeded("X's limit is used up", retry_after_s=failure.retry_after_s or 60))
+        elif failure.kind is FailureKind.TEMPORARY and message["attempts"] < _TEMPORARY_ATTEMPTS:
+            self._windows.block(now + timedelta(seconds=2 ** message["attempts"]))
+            await self._again(message, None)
+        else:
+            if failure.kind in _ACCOUNT_FAILURES:
+                await self._account_failed(failure, now)
+            await self._fail(message, Failure.of(failure))
+
+    async def _again(self, message: Document, told: LimitExceeded | None) -> None:
+        """X certainly does not have it: let it wait for its turn again."""
+        await self._services.outbox.release(message["_id"])
+        self._queue.release(message["conversationId"])
+        if told is not None and (waiter := self._waiters.pop(message["_id"], None)) and not waiter.done():
+            waiter.set_exception(told)
+        SENDS.labels("again").inc()
+        self._queue.add(Queued(message["priority"], message["createdAt"], message["_id"], message["conversationId"]))
+
+    async def _fail(self, message: Document, failure: Failure) -> None:
+        await self._services.outbox.fail(message["_id"], failure)
+        SENDS.labels("ambiguous" if failure.reason == AMBIGUOUS else "failed").inc()
+        self._queue.release(message["conversationId"])
+        self._finish(message["_id"], "failed")
+
+    async def _account_failed(self, failure: XFailure, now: datetime) -> None:
+        sender = await self._known_sender()
+        log.error("account.failed", account=self.key, kind=failure.kind.value, reason=failure.reason)
+        await self._services.accounts.set_status(sender.merchant_id, self.key, "error", failure.reason, now)
+
+    def _put_back(self, queued: Queued) -> None:
+        """The database failed before X was called, or while the outcome was written: read it again when it is back.
+
+        Until then the conversation is held, so that nothing overtakes the message.
+        """
+        self._stranded.add(queued.conversation_id)
+        if len(self._stranded) == 1:
+            self._background(self._recover())
+
+    async def _recover(self) -> None:
+        while not self._fenced:
+            await asyncio.sleep(_RETRY_S)
+            try:
+                pending = await self._services.outbox.pending(self.key)
+            except PyMongoError as error:
+                log.warning("account.recovery_waits", error=type(error).__name__)
+                continue
+            stranded, self._stranded = self._stranded, set()
+            for conversation_id in stranded:
+                self._queue.release(conversation_id)
+            await self._take_up(pending)
+            return
+
+    # --- doubt
+
+    async def _into_doubt(self, message: Document) -> None:
+        SENDS.labels("unknown").inc()
+        self._doubt(message)
+        await self._services.outbox.doubt([message["_id"]])
+
+    def _doubt(self, message: Document) -> None:
+        """Hold the conversation and look for the message in X's list, at growing intervals."""
+        self._queue.hold(message["conversationId"])
+        claim = message.get("claim") or {}
+        self._unsettled[message["_id"]] = Unsettled(
+            message_id=message["_id"],
+            conversation_id=message["conversationId"],
+            participant_id=message["twitterUserId"],
+            content=message["content"],
+            sent_after=claim.get("at") or message["createdAt"],
+        )
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if self._look:
+            self._look.cancel()
+            self._look = None
+        timeout_s = self._services.settings.x_settle_timeout_s
+        moments = [unsettled.next_look(timeout_s) for unsettled in self._unsettled.values()]
+        if not moments or self._fenced:
+            return
+        now = self._services.clock.now()
+        delay = min((moment - now).total_seconds() if moment else 0.0 for moment in moments)
+        self._look = asyncio.get_running_loop().call_later(
+            max(0.05, delay), lambda: self._background(self._settle_due())
+        )
+
+    async def _settle_due(self) -> None:
+        now = self._services.clock.now()
+        timeout_s = self._services.settings.x_settle_timeout_s
+        try:
+            for unsettled in list(self._unsettled.values()):
+                moment = unsettled.next_look(timeout_s)
+                if moment is None:
+                    await self._give_up(unsettled)
+                elif moment <= now:
+                    unsettled.looks += 1
+                    await self._look_for(unsettled)
+        except PyMongoError as error:
+            log.warning("settle.database", error=type(error).__name__)
+        finally:
+            self._look_later()
+
+    async def _look_for(self, unsettled: Unsettled) -> None:
+        stored = await self._services.outbox.get(unsettled.message_id)
+        if stored is None or not stored.get("pending"):
+            self._finish(unsettled.message_id, str(stored["status"]) if stored else "gone")
+            return
+        sender = await self._known_sender()
+        if sender.client is None:
+            return
+        try:
+            shown = await sender.client.messages_with(unsettled.participant_id, 50)
+        except XApiError as error:
+            log.info("settle.list_failed", kind=error.failure.kind.value)
+            return
+        taken = await self._services.outbox.attached(self.key, [message.id for message in shown])
+        found = find_sent(unsettled, shown, sender.twitter_user_id, taken)
+        if found is not None:
+            at = found.created_at or self._services.clock.now()
+            await self._services.outbox.confirm(unsettled.message_id, found.id, at, settled_by="lookup")
+            SENDS.labels("settled_by_lookup").inc()
+            self._finish(unsettled.message_id, "sent")
+
+    async def _give_up(self, unsettled: Unsettled) -> None:
+        log.error("send.ambiguous", account=self.key, message=unsettled.message_id)
+        await self._services.outbox.fail(unsettled.message_id, Failure(AMBIGUOUS))
+        SENDS.labels("ambiguous").inc()
+        self._finish(unsettled.message_id, "failed")
+
+    # --- bookkeeping
+
+    def _finish(self, message_id: str, status: str) -> None:
+        """A message has got where it goes: tell who waits, and let its conversation go on."""
+        unsettled = self._unsettled.pop(message_id, None)
+        waiter = self._waiters.pop(message_id, None)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(status)
+        if unsettled is not None:
+            self._queue.release(unsettled.conversation_id)
+            self._look_later()
+            self._pump()
+
+    async def _known_sender(self) -> _Sender:
+        if self._sender is None:
+            account = await self._services.outbox.sender(self.key)
+            client = None
+            if account is not None and account["connected"]:
+                tokens = await self._services.accounts.tokens(account["merchantId"], self.key)
+                if tokens is not None:
+                    client = self._services.x.client_for(tokens.oauth_token, tokens.oauth_token_secret)
+            merchant_id = account["merchantId"] if account else ""
+            self._sender = _Sender(merchant_id, account["twitterUserId"] if account else "", client)
+        return self._sender
+
+    async def _save(self) -> None:
+        """Write the budget; callers of the same moment share one write."""
+        self._changes += 1
+        wanted = self._changes
+        async with self._saving:
+            if self._saved >= wanted:
+                return
+            covered = self._changes
+            state = self._windows.to_document()
+            try:
+                self._version = await self._services.states.save(self.key, self._services.epoch, self._version, state)
+            except PyMongoError:
+                # Whether it was written is not known: the next save finds out by reading the version again.
+                self._version, _ = await self._services.states.claim(self.key, self._services.epoch)
+                raise
+            self._saved = covered
+
+    def _check_fence(self) -> None:
+        if self._fenced:
+            raise Fenced("Another host has this account", retry_after_s=1)
+
+    def _lose(self) -> None:
+        log.warning("account.fenced", account=self.key, epoch=self._services.epoch)
+        self._fenced = True
+        self.on_deactivate()

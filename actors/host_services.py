@@ -1,0 +1,156 @@
+"""What works inside one actor host: its actors, and the ingestion of its partitions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import pairwise
+
+import aiohttp
+import structlog
+from pymongo.errors import PyMongoError
+
+from actors.account import AccountActor, AccountServices
+from actors.clients.x_app import XApp
+from actors.clients.x_transport import open_session
+from actors.ingestor import Ingestor
+from actors.runtime.host import ActorHost
+from actors.runtime.ray_host import HostServices
+from actors.runtime.wire import Call, Outcome
+from config.logs import configure_logs
+from config.settings import Settings
+from domain.clock import SystemClock
+from domain.partition import host_of, partition_of, partitions_of
+from storage.account_directory import AccountDirectory
+from storage.accounts import Accounts
+from storage.actor_states import ActorStates
+from storage.client import Client, close_client, database_of, open_client
+from storage.encryption import key_ring
+from storage.epochs import next_epoch
+from storage.inbox import Inbox
+from storage.ingest import Ingest, Ingested
+from storage.outbox import Outbox
+
+log = structlog.get_logger()
+
+#: Batches under way at once in one host, each on its own share of the partitions.
+_LANES = 2
+#: How often the accounts are looked for whose messages wait although nobody is at it.
+_RESUME_S = 10.0
+_CALL_S = 60.0
+
+
+class Services:
+    """Composes one host; see `HostServices`."""
+
+    def __init__(self, settings: Settings, index: int, hosts: int) -> None:
+        self._settings = settings
+        self._index = index
+        self._hosts = hosts
+        self._clock = SystemClock()
+        self.epoch = 0
+        self.host = ActorHost({})
+        self._client: Client | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._lanes: list[Ingestor] = []
+        self._outbox: Outbox | None = None
+        self._resuming: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect, take an epoch, and begin to work."""
+        configure_logs(self._settings, process=f"host-{self._index}")
+        settings = self._settings
+        self._client = client = open_client(settings)
+        self._session = session = open_session()
+        database = database_of(client, settings)
+        self.epoch = await next_epoch(database)
+        self._outbox = outbox = Outbox(client, database)
+        services = AccountServices(
+            settings=settings,
+            states=ActorStates(database, "accountActors"),
+            outbox=outbox,
+            accounts=Accounts(database, key_ring(settings)),
+            x=XApp(settings, session, self._clock),
+            clock=self._clock,
+            epoch=self.epoch,
+        )
+        self.host = ActorHost(
+            {AccountActor.kind: lambda key: AccountActor(key, services)},
+            idle_s=settings.actor_idle_s,
+            limit=settings.actor_limit,
+            mailbox_limit=settings.actor_mailbox,
+        )
+        await self.host.start()
+        ingest = Ingest(client, database, AccountDirectory(database), self._clock)
+        inbox = Inbox(database)
+        self._lanes = [
+            Ingestor(inbox, ingest, part, self._clock, batch=settings.ingest_batch, reacted=self._react)
+            for part in _split(partitions_of(self._index, self._hosts), _LANES)
+        ]
+        for lane in self._lanes:
+            lane.start()
+        self._resuming = asyncio.create_task(self._resume_for_ever())
+        log.info("host.ready", index=self._index, epoch=self.epoch)
+
+    async def ring(self) -> None:
+        """Return when what is in the inbox now has been dealt with."""
+        await asyncio.gather(*(lane.ring() for lane in self._lanes))
+
+    async def stop(self, grace_s: float) -> None:
+        """Finish batches and sends under way; everything else stays in the database."""
+        if self._resuming:
+            self._resuming.cancel()
+        await asyncio.gather(*(lane.stop() for lane in self._lanes))
+        await self.host.stop(grace_s)
+        if self._session:
+            await self._session.close()
+        if self._client:
+            await close_client(self._client)
+
+    async def _react(self, ingested: Ingested) -> None:
+        """Tell the actors of accounts what events have changed for them."""
+        message_ids = [message_id for message_id, _ in ingested.settled]
+        for account_id in ingested.touched_accounts:
+            self._tell(account_id, "settled", message_ids)
+
+    async def _resume_for_ever(self) -> None:
+        """Wake the accounts of this host whose messages wait, at the start and for what a lost call left behind."""
+        while True:
+            try:
+                for account_id in await self._pending_accounts():
+                    if host_of(partition_of(AccountActor.kind, account_id), self._hosts) == self._index:
+                        self._tell(account_id, "resume")
+            except PyMongoError as error:
+                log.warning("host.resume_failed", error=type(error).__name__)
+            await asyncio.sleep(_RESUME_S)
+
+    async def _pending_accounts(self) -> list[str]:
+        return await self._outbox.accounts_with_pending() if self._outbox else []
+
+    def _tell(self, account_id: str, method: str, *args: object) -> None:
+        """Send a message to an account's actor without waiting for its answer."""
+        call = Call(0, AccountActor.kind, account_id, method, args, None, time.time() + _CALL_S)
+        self.host.dispatch(call, _note_failure)
+
+
+class MakeServices:
+    """Makes the services of a host in the host's own process."""
+
+    def __init__(self, settings: Settings, version: str) -> None:
+        self.settings = settings
+        self.version = version
+
+    def __call__(self, index: int, hosts: int) -> HostServices:
+        """Make the services of the host with this index."""
+        return Services(self.settings, index, hosts)
+
+
+def _note_failure(outcome: Outcome) -> None:
+    if outcome.failed:
+        log.warning("host.call_failed", error=type(outcome.value).__name__)
+
+
+def _split(partitions: range, parts: int) -> list[range]:
+    """Cut a range into contiguous parts of about the same size."""
+    edges = [partitions.start + len(partitions) * part // parts for part in range(parts + 1)]
+    return [range(low, high) for low, high in pairwise(edges) if high > low]

@@ -1,0 +1,96 @@
+"""Log lines are events with fields; every process of the program writes them in one shape to one place.
+
+Actor hosts run as Ray's children, whose output Ray keeps in its own files. They send their lines to the program's log
+socket instead, and the program prints them with its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import orjson
+import structlog
+
+from config.settings import Settings
+
+_LARGEST_LINE = 60_000
+_SECRET_WORDS = ("token", "secret", "password", "authorization", "api_key")
+
+
+def log_socket(settings: Settings) -> Path:
+    """Return where the program listens for the log lines of its children."""
+    return settings.data_dir.absolute() / "logs" / "lines.sock"
+
+
+class _SocketStream:
+    """Writes each line as a datagram; to standard error while nobody listens."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+
+    def write(self, text: str) -> int:
+        try:
+            self._socket.sendto(text.encode()[:_LARGEST_LINE], self._path)
+        except OSError:
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Datagrams are not kept back."""
+
+
+def _without_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Blank every field whose name says that it holds a secret."""
+    for name in event:
+        if any(word in name.lower() for word in _SECRET_WORDS):
+            event[name] = "…"
+    return event
+
+
+def _named(process: str) -> structlog.types.Processor:
+    """Return what writes the process's name into every line."""
+
+    def add(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["process"] = process
+        return event
+
+    return add
+
+
+def configure_logs(settings: Settings, *, process: str, to_socket: bool | None = None) -> None:
+    """Set up logging for this process; `process` names it in every line."""
+    level = getattr(logging, settings.log_level.upper())
+    path = log_socket(settings)
+    use_socket = path.exists() if to_socket is None else to_socket
+    stream: TextIO | _SocketStream = _SocketStream(path) if use_socket else sys.stdout
+    renderer: structlog.types.Processor
+    if settings.log_format == "json":
+        renderer = structlog.processors.JSONRenderer(lambda event, **_: orjson.dumps(event, default=str).decode())
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            _named(process),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _without_secrets,
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),  # type: ignore[arg-type]  # it only writes and flushes
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(
+        level=max(level, logging.WARNING), stream=sys.stderr, format="%(name)s %(levelname)s %(message)s"
+    )
+    # tweepy's debug lines hold the Authorization header.
+    logging.getLogger("tweepy").setLevel(logging.WARNING)

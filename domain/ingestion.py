@@ -1,0 +1,279 @@
+"""What a batch of events means for the documents: pure, so that it is planned first and written in one transaction.
+
+`Ingestion` is given what the database knows of the people and messages in the batch, takes the events one by one in
+order of arrival, and holds the resulting documents and changes. Every event has its effect once: the caller leaves out
+events whose message or activity exists already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from domain.contact_names import search_terms
+from domain.events import EventKind, XEvent
+from domain.message_matching import same_text
+
+Document = dict[str, Any]
+
+#: How a contact came to be known, by the kind of the first event.
+SOURCES = {
+    EventKind.MESSAGE: "inbound_message",
+    EventKind.FOLLOW: "new_follower",
+    EventKind.MENTION: "mention",
+    EventKind.REPLY: "mention",
+    EventKind.QUOTE: "mention",
+    EventKind.REPOST: "mention",
+    EventKind.LIKE: "like",
+}
+#: Seen and then over: not worth a document.
+FLEETING = frozenset({EventKind.TYPING})
+
+
+@dataclass(frozen=True, slots=True)
+class AccountKey:
+    """What ingestion needs of a connected account."""
+
+    id: str
+    merchant_id: str
+    twitter_user_id: str
+
+
+@dataclass(slots=True)
+class Draft:
+    """A document as it will be, and how to get it there: inserted whole, or changed field by field."""
+
+    document: Document
+    is_new: bool
+    changes: Document = field(default_factory=dict)
+    increments: dict[str, int] = field(default_factory=dict)
+
+    def put(self, name: str, value: object) -> None:
+        """Set a field."""
+        self.document[name] = value
+        if not self.is_new:
+            self.changes[name] = value
+
+    def add(self, name: str, amount: int) -> None:
+        """Add to a counter."""
+        self.document[name] = self.document.get(name, 0) + amount
+        if not self.is_new:
+            self.increments[name] = self.increments.get(name, 0) + amount
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is anything to write to an existing document."""
+        return bool(self.changes or self.increments)
+
+
+class Ingestion:
+    """The effects of one batch of events."""
+
+    def __init__(self, now: datetime, new_id: Callable[[], str]) -> None:
+        self._now = now
+        self._new_id = new_id
+        self.contacts: dict[tuple[str, str], Draft] = {}
+        self.conversations: dict[str, Draft] = {}
+        self.outstanding: dict[tuple[str, str], list[Document]] = {}
+        self.messages: list[Document] = []
+        self.settled: list[tuple[str, str, datetime]] = []
+        self.activities: list[Document] = []
+        self.revoked: list[str] = []
+
+    def know_contact(self, document: Document) -> None:
+        """Take note of a contact that exists."""
+        self.contacts[(document["accountId"], document["twitterUserId"])] = Draft(document, is_new=False)
+
+    def know_conversation(self, document: Document) -> None:
+        """Take note of a conversation that is open."""
+        self.conversations[document["contactId"]] = Draft(document, is_new=False)
+
+    def know_outstanding(self, document: Document) -> None:
+        """Take note of an outbound message that X has not been seen to have."""
+        self.outstanding.setdefault((document["accountId"], document["twitterUserId"]), []).append(document)
+
+    def take(self, account: AccountKey, event: XEvent) -> None:
+        """Apply one event."""
+        if event.kind is EventKind.MESSAGE:
+            if event.data.get("direction") == "outbound":
+                self._take_outbound(account, event)
+            else:
+                self._take_inbound(account, event)
+        elif event.kind is EventKind.REVOKE:
+            self.revoked.append(account.id)
+        elif event.kind not in FLEETING:
+            self._take_activity(account, event)
+
+    def _take_inbound(self, account: AccountKey, event: XEvent) -> None:
+        contact = self._contact(account, event)
+        contact.add("messagesReceived", 1)
+        if contact.document["consent"]["state"] == "none":
+            contact.put("consent", {"state": "inbound", "at": event.at, "source": "message"})
+        conversation = self._conversation(account, contact, event.at)
+        conversation.add("unreadCount", 1)
+        if (conversation.document["lastInboundAt"] or event.at) <= event.at:
+            conversation.put("lastInboundAt", event.at)
+        if conversation.document["waitingSince"] is None:
+            conversation.put("waitingSince", event.at)
+        self._add_message(account, conversation, event, direction="inbound", source="customer", status="received")
+
+    def _take_outbound(self, account: AccountKey, event: XEvent) -> None:
+        """Take an echo: of a send of ours that X had not confirmed, or of what a person wrote in X's own app."""
+        text = str(event.data["text"])
+        waiting = self.outstanding.get((account.id, event.participant_id), [])
+        for message in waiting:
+            if same_text(message["content"], text):
+                waiting.remove(message)
+                self.settled.append((message["_id"], str(event.data["twitterMessageId"]), event.at))
+                return
+        contact = self._contact(account, event)
+        contact.add("messagesSent", 1)
+        conversation = self._conversation(account, contact, event.at)
+        answered(contact, conversation, event.at)
+        self._add_message(account, conversation, event, direction="outbound", source="native", status="sent")
+
+    def _take_activity(self, account: AccountKey, event: XEvent) -> None:
+        contact_id = None
+        if event.participant_id and event.data.get("direction") != "outbound":
+            contact_id = self._contact(account, event).document["_id"]
+        elif event.participant_id:
+            known = self.contacts.get((account.id, event.participant_id))
+            contact_id = known.document["_id"] if known else None
+        self.activities.append(
+            {
+                "_id": activity_id(account.id, event.key),
+                "merchantId": account.merchant_id,
+                "accountId": account.id,
+                "contactId": contact_id,
+                "kind": event.kind.value,
+                "at": event.at,
+                "data": event.data,
+            }
+        )
+
+    def _contact(self, account: AccountKey, event: XEvent) -> Draft:
+        key = (account.id, event.participant_id)
+        draft = self.contacts.get(key)
+        if draft is None:
+            draft = self.contacts[key] = Draft(self._new_contact(account, event), is_new=True)
+        for name, value in event.profile.items():
+            if value and draft.document.get(name) != value and not _renamed_by_hand(draft.document, name):
+                draft.put(name, value)
+                if name != "profileImageUrl":
+                    terms = search_terms(draft.document["username"], draft.document["displayName"])
+                    draft.put("searchTerms", terms)
+        if draft.document["lastInteractionAt"] < event.at:
+            draft.put("lastInteractionAt", event.at)
+        if event.at < draft.document["firstInteractionAt"]:
+            draft.put("firstInteractionAt", event.at)
+        if draft.changes:
+            draft.put("updatedAt", self._now)
+        return draft
+
+    def _new_contact(self, account: AccountKey, event: XEvent) -> Document:
+        username = event.profile.get("username") or event.participant_id
+        display_name = event.profile.get("displayName") or username
+        return {
+            "_id": self._new_id(),
+            "merchantId": account.merchant_id,
+            "accountId": account.id,
+            "twitterUserId": event.participant_id,
+            "username": username,
+            "displayName": display_name,
+            "profileImageUrl": event.profile.get("profileImageUrl"),
+            "searchTerms": search_terms(username, display_name),
+            "tags": [],
+            "attributes": {},
+            "source": SOURCES.get(event.kind, "activity"),
+            "consent": {"state": "none", "at": None, "source": None},
+            "conversationCount": 0,
+            "messagesSent": 0,
+            "messagesReceived": 0,
+            "responseSeconds": 0,
+            "responseCount": 0,
+            "firstInteractionAt": event.at,
+            "lastInteractionAt": event.at,
+            "createdAt": self._now,
+            "updatedAt": self._now,
+        }
+
+    def _conversation(self, account: AccountKey, contact: Draft, at: datetime) -> Draft:
+        contact_id = contact.document["_id"]
+        draft = self.conversations.get(contact_id)
+        if draft is None:
+            document = new_conversation(account, contact.document, at, self._new_id())
+            draft = self.conversations[contact_id] = Draft(document, is_new=True)
+            contact.add("conversationCount", 1)
+        draft.add("messageCount", 1)
+        if draft.document["lastMessageAt"] < at:
+            draft.put("lastMessageAt", at)
+        return draft
+
+    def _add_message(
+        self, account: AccountKey, conversation: Draft, event: XEvent, *, direction: str, source: str, status: str
+    ) -> None:
+        data: Mapping[str, Any] = event.data
+        self.messages.append(
+            {
+                "_id": self._new_id(),
+                "merchantId": account.merchant_id,
+                "accountId": account.id,
+                "conversationId": conversation.document["_id"],
+                "contactId": conversation.document["contactId"],
+                "twitterUserId": event.participant_id,
+                "twitterMessageId": data["twitterMessageId"],
+                "direction": direction,
+                "type": "text",
+                "content": data["text"],
+                "attachments": data.get("attachments", []),
+                "quickReply": data.get("quickReply"),
+                "isFromBot": False,
+                "source": source,
+                "status": status,
+                "sentAt": event.at,
+                "createdAt": self._now,
+            }
+        )
+
+
+def activity_id(account_id: str, event_key: str) -> str:
+    """Return the id of the activity that an event becomes."""
+    return f"{account_id}|{event_key}"
+
+
+def new_conversation(account: AccountKey, contact: Mapping[str, Any], at: datetime, conversation_id: str) -> Document:
+    """Return a conversation that begins now."""
+    return {
+        "_id": conversation_id,
+        "merchantId": account.merchant_id,
+        "accountId": account.id,
+        "contactId": contact["_id"],
+        "twitterUserId": contact["twitterUserId"],
+        "status": "open",
+        "channel": "direct_message",
+        "assignedToUserId": None,
+        "messageCount": 0,
+        "unreadCount": 0,
+        "startedAt": at,
+        "lastMessageAt": at,
+        "lastInboundAt": None,
+        "waitingSince": None,
+        "closedAt": None,
+        "closeReason": None,
+    }
+
+
+def answered(contact: Draft, conversation: Draft, at: datetime) -> None:
+    """Take note that the account has answered: the wait of the customer is over and counts as a response time."""
+    since = conversation.document["waitingSince"]
+    if since is not None and since <= at:
+        contact.add("responseSeconds", int((at - since).total_seconds()))
+        contact.add("responseCount", 1)
+        conversation.put("waitingSince", None)
+
+
+def _renamed_by_hand(contact: Mapping[str, Any], name: str) -> bool:
+    """Whether a merchant has given this name to the contact: what X says does not overwrite it."""
+    return name == "displayName" and bool(contact.get("displayNameEdited"))

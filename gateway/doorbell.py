@@ -1,0 +1,57 @@
+"""Tells hosts that there is something in the inbox; the events themselves they read from the database.
+
+One ring a host is under way at a time, and a host answers it when it has drained its part of the inbox: a busy host is
+not rung again and again, an idle one is rung at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from domain.errors import Unavailable
+from domain.partition import host_of
+from storage.client import Document
+
+
+class Ringable(Protocol):
+    """A host as the doorbell sees it."""
+
+    async def ring(self) -> None:
+        """Return when the host has dealt with what was in the inbox."""
+        ...
+
+
+class Doorbell:
+    """Rings the hosts whose partitions have got something."""
+
+    def __init__(self, hosts: Sequence[Ringable]) -> None:
+        self._hosts = hosts
+        self._news = [False] * len(hosts)
+        self._ringing: dict[int, asyncio.Task[None]] = {}
+
+    def stored(self, entries: Sequence[Document]) -> None:
+        """Take note of entries that are in the inbox now."""
+        count = len(self._hosts)
+        for index in {host_of(entry["partition"], count) for entry in entries}:
+            self._news[index] = True
+            if index not in self._ringing:
+                self._ringing[index] = asyncio.create_task(self._ring(index))
+
+    async def _ring(self, index: int) -> None:
+        try:
+            while self._news[index]:
+                self._news[index] = False
+                await self._hosts[index].ring()
+        except Unavailable:
+            # The host looks into the inbox by itself as soon as it is back.
+            return
+        finally:
+            del self._ringing[index]
+
+    async def close(self) -> None:
+        """Ring nobody any more."""
+        for task in list(self._ringing.values()):
+            task.cancel()
+        await asyncio.gather(*self._ringing.values(), return_exceptions=True)

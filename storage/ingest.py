@@ -1,0 +1,231 @@
+"""From the inbox to documents: one transaction a batch.
+
+The transaction writes contacts, conversations, messages and activities and deletes the batch from the inbox, so an
+event's effects happen once, whole, or not yet. Two hosts that both believe they own a partition collide on the
+deletion, and one of them starts over: no lock and no lease is needed to keep ingestion right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pymongo import InsertOne, UpdateOne
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from domain.clock import Clock
+from domain.events import EventKind, XEvent
+from domain.ids import new_id
+from domain.ingestion import AccountKey, Draft, Ingestion, activity_id
+from storage.account_directory import AccountDirectory
+from storage.client import DURABLE, Client, Database, Document, Session
+from storage.inbox import event_of, keys
+from storage.outbox import confirm_in
+
+_SNAPSHOT = ReadConcern("snapshot")
+_ATTEMPTS = 20
+_TRANSIENT = "TransientTransactionError"
+_UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
+
+
+class Superseded(Exception):
+    """Part of the batch has been processed by somebody else; read the inbox again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What became of a batch."""
+
+    events: int = 0
+    messages: int = 0
+    duplicates: int = 0
+    unrouted: int = 0
+    #: Accounts whose outbound messages an echo has settled, or whose access was revoked: their actors look again.
+    touched_accounts: frozenset[str] = frozenset()
+    #: Message ids that an echo has settled, by account.
+    settled: tuple[tuple[str, str], ...] = ()
+    received_at: list[datetime] = field(default_factory=list)
+
+
+class Ingest:
+    """Writes batches of inbox entries."""
+
+    def __init__(self, client: Client, database: Database, accounts: AccountDirectory, clock: Clock) -> None:
+        self._client = client
+        self._database = database
+        self._accounts = accounts
+        self._clock = clock
+
+    async def apply(self, entries: list[Document]) -> Ingested:
+        """Process a batch.
+
+        Raises:
+            Superseded: when somebody else has processed part of it.
+            PyMongoError: when the database can't be reached; nothing is changed then, or all of it.
+        """
+        events = [event_of(entry) for entry in entries]
+        accounts = await self._accounts.find({event.for_user_id for event in events})
+        async with self._client.start_session() as session:
+            for attempt in range(_ATTEMPTS):
+                try:
+                    return await self._attempt(session, entries, events, accounts)
+                except PyMongoError as error:
+                    if session.in_transaction:
+                        await session.abort_transaction()
+                    if not error.has_error_label(_TRANSIENT) or attempt == _ATTEMPTS - 1:
+                        raise
+                    await asyncio.sleep(0.002 * 2 ** min(attempt, 7))
+        raise Superseded
+
+    async def _attempt(
+        self, session: Session, entries: list[Document], events: list[XEvent], accounts: dict[str, AccountKey]
+    ) -> Ingested:
+        await session.start_transaction(read_concern=_SNAPSHOT, write_concern=DURABLE)
+        known = await self._already_there(session, events, accounts)
+        ingestion = Ingestion(self._clock.now(), new_id)
+        routed: list[tuple[AccountKey, XEvent]] = []
+        unrouted: list[Document] = []
+        for entry, event in zip(entries, events, strict=True):
+            account = accounts.get(event.for_user_id)
+            if account is None:
+                unrouted.append(entry)
+            elif _identity(account, event) not in known:
+                routed.append((account, event))
+        await self._learn(session, ingestion, routed)
+        for account, event in routed:
+            ingestion.take(account, event)
+        await self._write(session, ingestion, unrouted)
+        deleted = await self._database["inbox"].delete_many({"_id": {"$in": keys(entries)}}, session=session)
+        if deleted.deleted_count != len(entries):
+            await session.abort_transaction()
+            raise Superseded
+        await self._commit(session)
+        by_user = {account.twitter_user_id: account.id for account, _ in routed}
+        return Ingested(
+            events=len(entries),
+            messages=len(ingestion.messages),
+            duplicates=len(entries) - len(routed) - len(unrouted),
+            unrouted=len(unrouted),
+            touched_accounts=frozenset(
+                by_user[event.for_user_id]
+                for _, event in routed
+                if event.kind is EventKind.REVOKE or (event.data.get("isEcho") and ingestion.settled)
+            ),
+            settled=tuple((message_id, x_id) for message_id, x_id, _ in ingestion.settled),
+            received_at=[entry["receivedAt"] for entry in entries],
+        )
+
+    async def _commit(self, session: Session) -> None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                await session.commit_transaction()
+            except PyMongoError as error:
+                if not error.has_error_label(_UNKNOWN_COMMIT) or attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return
+
+    async def _already_there(
+        self, session: Session, events: list[XEvent], accounts: dict[str, AccountKey]
+    ) -> set[tuple[str, str]]:
+        """Return the identities of events whose effects exist already."""
+        messages: dict[str, list[str]] = {}
+        activities: list[str] = []
+        for event in events:
+            account = accounts.get(event.for_user_id)
+            if account is None:
+                continue
+            if event.kind is EventKind.MESSAGE:
+                messages.setdefault(account.id, []).append(str(event.data["twitterMessageId"]))
+            else:
+                activities.append(activity_id(account.id, event.key))
+        known: set[tuple[str, str]] = set()
+        for account_id, x_ids in messages.items():
+            cursor = self._database["messages"].find(
+                {"accountId": account_id, "twitterMessageId": {"$in": x_ids, "$type": "string"}},
+                {"_id": 0, "twitterMessageId": 1},
+                session=session,
+            )
+            known.update([(account_id, message["twitterMessageId"]) async for message in cursor])
+        if activities:
+            found = self._database["activities"].find({"_id": {"$in": activities}}, {"_id": 1}, session=session)
+            known.update([("", activity["_id"]) async for activity in found])
+        return known
+
+    async def _learn(self, session: Session, ingestion: Ingestion, routed: list[tuple[AccountKey, XEvent]]) -> None:
+        """Tell the ingestion what exists of the people in the batch."""
+        people: dict[str, set[str]] = {}
+        echoed: dict[str, set[str]] = {}
+        for account, event in routed:
+            if event.participant_id:
+                people.setdefault(account.id, set()).add(event.participant_id)
+            if event.data.get("isEcho"):
+                echoed.setdefault(account.id, set()).add(event.participant_id)
+        contact_ids: dict[str, list[str]] = {}
+        for account_id, users in people.items():
+            query = {"accountId": account_id, "twitterUserId": {"$in": list(users)}}
+            async for contact in self._database["contacts"].find(query, session=session):
+                ingestion.know_contact(contact)
+                contact_ids.setdefault(account_id, []).append(contact["_id"])
+        for account_id, ids in contact_ids.items():
+            query = {"accountId": account_id, "contactId": {"$in": ids}, "status": "open"}
+            async for conversation in self._database["conversations"].find(query, session=session):
+                ingestion.know_conversation(conversation)
+        for account_id, users in echoed.items():
+            unseen: Document = {
+                "accountId": account_id,
+                "pending": True,
+                "status": {"$in": ["sending", "unknown"]},
+                "twitterUserId": {"$in": list(users)},
+            }
+            cursor = self._database["messages"].find(unseen, session=session).sort("createdAt", 1)
+            async for message in cursor:
+                ingestion.know_outstanding(message)
+
+    async def _write(self, session: Session, ingestion: Ingestion, unrouted: list[Document]) -> None:
+        now = self._clock.now()
+        for name, drafts in (("contacts", ingestion.contacts), ("conversations", ingestion.conversations)):
+            writes = list(_writes(drafts.values()))
+            if writes:
+                await self._database[name].bulk_write(writes, ordered=False, session=session)
+        for message_id, x_id, at in ingestion.settled:
+            await confirm_in(self._database, session, message_id, x_id, at, settled_by="echo")
+        if ingestion.messages:
+            await self._database["messages"].insert_many(ingestion.messages, ordered=False, session=session)
+        if ingestion.activities:
+            await self._database["activities"].insert_many(ingestion.activities, ordered=False, session=session)
+        if ingestion.revoked:
+            await self._database["accounts"].update_many(
+                {"_id": {"$in": ingestion.revoked}, "connected": True},
+                {"$set": {"status": "error", "statusReason": "revoked", "updatedAt": now}},
+                session=session,
+            )
+        if unrouted:
+            letters = [{"_id": e["_id"], "reason": "unknown_account", "event": e, "at": now} for e in unrouted]
+            present = self._database["deadLetters"].find({"_id": {"$in": keys(letters)}}, {"_id": 1}, session=session)
+            there = {letter["_id"] async for letter in present}
+            fresh = [letter for letter in letters if letter["_id"] not in there]
+            if fresh:
+                await self._database["deadLetters"].insert_many(fresh, ordered=False, session=session)
+
+
+def _identity(account: AccountKey, event: XEvent) -> tuple[str, str]:
+    if event.kind is EventKind.MESSAGE:
+        return account.id, str(event.data["twitterMessageId"])
+    return "", activity_id(account.id, event.key)
+
+
+def _writes(drafts: Iterable[Draft]) -> Iterable[InsertOne[Document] | UpdateOne]:
+    for draft in drafts:
+        if draft.is_new:
+            yield InsertOne(draft.document)
+        elif draft.is_changed:
+            update: Document = {}
+            if draft.changes:
+                update["$set"] = draft.changes
+            if draft.increments:
+                update["$inc"] = draft.increments
+            yield UpdateOne({"_id": draft.document["_id"]}, update)

@@ -1,0 +1,148 @@
+"""Outbound messages on their way to X: claimed before they are sent, confirmed once X has them.
+
+    queued ──claim──▶ sending ──confirm──▶ sent
+      ▲                 │ │
+      └────release──────┘ └──doubt──▶ unknown ──confirm──▶ sent
+                        └─────fail────────┴──fail──▶ failed
+
+Every move is conditional on the state it starts from, so a move that comes twice, or too late, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from domain.ingestion import Draft, answered
+from domain.message_state import Failure
+from storage.client import Client, Database, Document, Session
+
+_UNCONFIRMED = ["sending", "unknown"]
+
+
+async def confirm_in(
+    database: Database, session: Session, message_id: str, x_id: str, at: datetime, *, settled_by: str
+) -> bool:
+    """Within a transaction: X has the message. Returns whether it was news.
+
+    The contact's counter, the conversation's response time and the message change together, once.
+    """
+    message = await database["messages"].find_one_and_update(
+        {"_id": message_id, "status": {"$in": _UNCONFIRMED}},
+        {
+            "$set": {"status": "sent", "twitterMessageId": x_id, "sentAt": at, "settledBy": settled_by},
+            "$unset": {"pending": "", "claim": ""},
+        },
+        session=session,
+    )
+    if message is None:
+        return False
+    contact = Draft({"_id": message["contactId"]}, is_new=False)
+    contact.add("messagesSent", 1)
+    stored = await database["conversations"].find_one({"_id": message["conversationId"]}, session=session)
+    if stored is not None:
+        conversation = Draft(stored, is_new=False)
+        answered(contact, conversation, at)
+        if stored["lastMessageAt"] < at:
+            conversation.put("lastMessageAt", at)
+        if conversation.changes:
+            await database["conversations"].update_one(
+                {"_id": stored["_id"]}, {"$set": conversation.changes}, session=session
+            )
+    await database["contacts"].update_one(
+        {"_id": contact.document["_id"]}, {"$inc": contact.increments}, session=session
+    )
+    return True
+
+
+class Outbox:
+    """Moves outbound messages through their states."""
+
+    def __init__(self, client: Client, database: Database) -> None:
+        self._client = client
+        self._database = database
+        self._messages = database["messages"]
+
+    async def get(self, message_id: str) -> Document | None:
+        """Return a message, for the actor of its account."""
+        return await self._messages.find_one({"_id": message_id})
+
+    async def pending(self, account_id: str) -> list[Document]:
+        """Return all that is not sent or failed yet, most urgent first."""
+        query = {"accountId": account_id, "pending": True}
+        return await self._messages.find(query).sort([("priority", 1), ("createdAt", 1)]).to_list()
+
+    async def accounts_with_pending(self) -> list[str]:
+        """Return the ids of all accounts that have messages under way."""
+        return [str(account_id) for account_id in await self._messages.distinct("accountId", {"pending": True})]
+
+    async def claim(self, message_id: str, epoch: int, now: datetime) -> Document | None:
+        """Take a queued message for sending; None when it is not queued any more."""
+        return await self._messages.find_one_and_update(
+            {"_id": message_id, "status": "queued"},
+            {"$set": {"status": "sending", "claim": {"epoch": epoch, "at": now}}, "$inc": {"attempts": 1}},
+            return_document=ReturnDocument.AFTER,
+        )
+
+    async def confirm(self, message_id: str, x_id: str, at: datetime, *, settled_by: str) -> bool:
+        """X has the message under this id.
+
+        An echo may have given the id to another message with the same text, whose outcome was not known: what X
+        answered is better evidence, so that message goes back to `unknown`.
+        """
+        try:
+            return await self._confirm(message_id, x_id, at, settled_by)
+        except DuplicateKeyError:
+            await self._messages.update_one(
+                {"_id": {"$ne": message_id}, "twitterMessageId": x_id, "settledBy": "echo"},
+                {
+                    "$set": {"status": "unknown", "pending": True, "twitterMessageId": None, "claim": {"at": at}},
+                    "$unset": {"settledBy": ""},
+                },
+            )
+            return await self._confirm(message_id, x_id, at, settled_by)
+
+    async def _confirm(self, message_id: str, x_id: str, at: datetime, settled_by: str) -> bool:
+        async def work(session: Session) -> bool:
+            return await confirm_in(self._database, session, message_id, x_id, at, settled_by=settled_by)
+
+        async with self._client.start_session() as session:
+            return await session.with_transaction(work)
+
+    async def release(self, message_id: str) -> None:
+        """X certainly does not have it: it may be sent again."""
+        await self._messages.update_one(
+            {"_id": message_id, "status": "sending"}, {"$set": {"status": "queued"}, "$unset": {"claim": ""}}
+        )
+
+    async def doubt(self, message_ids: Sequence[str]) -> None:
+        """Nobody knows whether X has them."""
+        await self._messages.update_many(
+            {"_id": {"$in": list(message_ids)}, "status": "sending"}, {"$set": {"status": "unknown"}}
+        )
+
+    async def fail(self, message_id: str, failure: Failure) -> None:
+        """It will not be sent."""
+        await self._messages.update_one(
+            {"_id": message_id, "pending": True},
+            {
+                "$set": {
+                    "status": "failed",
+                    "failure": {"reason": failure.reason, "code": failure.code, "text": failure.text},
+                },
+                "$unset": {"pending": "", "claim": ""},
+            },
+        )
+
+    async def sender(self, account_id: str) -> Document | None:
+        """Return what the account's actor needs of the account: merchantId, twitterUserId, connected."""
+        fields = {"merchantId": 1, "twitterUserId": 1, "connected": 1}
+        return await self._database["accounts"].find_one({"_id": account_id}, fields)
+
+    async def attached(self, account_id: str, x_ids: Sequence[str]) -> set[str]:
+        """Return which of these messages of X belong to a message of ours already."""
+        query = {"accountId": account_id, "twitterMessageId": {"$in": list(x_ids), "$type": "string"}}
+        return {str(m["twitterMessageId"]) async for m in self._messages.find(query, {"twitterMessageId": 1})}
