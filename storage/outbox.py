@@ -48,10 +48,11 @@ async def confirm_in(
         answered(contact, conversation, at)
         if stored["lastMessageAt"] < at:
             conversation.put("lastMessageAt", at)
+        conversation.add("messageCount", 1)
+        update: Document = {"$inc": conversation.increments}
         if conversation.changes:
-            await database["conversations"].update_one(
-                {"_id": stored["_id"]}, {"$set": conversation.changes}, session=session
-            )
+            update["$set"] = conversation.changes
+        await database["conversations"].update_one({"_id": stored["_id"]}, update, session=session)
     await database["contacts"].update_one(
         {"_id": contact.document["_id"]}, {"$inc": contact.increments}, session=session
     )

@@ -7,7 +7,9 @@ and without headers in any log.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -16,11 +18,14 @@ from tweepy.asynchronous import AsyncClient
 
 from actors.clients.x_media import upload
 from actors.clients.x_models import CallToAction, QuickReply, SentMessage, XMessage, XUser
-from actors.clients.x_transport import JsonObject, XAnswer, XRequest, XTransport
+from actors.clients.x_transport import JsonObject, XAnswer, XApiError, XRequest, XTransport
 from config.settings import Settings
 from domain.clock import Clock
 from domain.errors import InvalidContent
 from domain.x_fields import as_object, written_time, x_id
+
+# Below this level oauthlib writes tokens and signatures into the log.
+logging.getLogger("oauthlib").setLevel(logging.INFO)
 
 _MOST_PER_PAGE = 100
 _MOST_PAGES = 10
@@ -121,15 +126,7 @@ class XClient(AsyncClient):
         messages: list[XMessage] = []
         page_token: str | None = None
         for _ in range(_MOST_PAGES):
-            answer: XAnswer = await self.get_direct_message_events(
-                participant_id=participant_id,
-                event_types="MessageCreate",
-                # The expansion brings each event's sender_id, which newer versions no longer take as a field.
-                expansions=["sender_id"],
-                dm_event_fields=["id", "text", "event_type", "created_at"],
-                max_results=min(limit, _MOST_PER_PAGE),
-                pagination_token=page_token,
-            )
+            answer = await self._page_with(participant_id, min(limit, _MOST_PER_PAGE), page_token)
             content = answer.content()
             events = content.get("data", [])
             if not isinstance(events, list):
@@ -139,6 +136,29 @@ class XClient(AsyncClient):
             if page_token is None or len(messages) >= limit:
                 break
         return messages[:limit]
+
+    async def _page_with(self, participant_id: str, size: int, page_token: str | None) -> XAnswer:
+        """Ask for one page; who sent a message is a field in X's guides, but only an expansion in its newest schema."""
+        fields = ["id", "text", "event_type", "created_at"]
+        try:
+            return await self._events_with(participant_id, size, page_token, [*fields, "sender_id"])
+        except XApiError as error:
+            if error.x_status != HTTPStatus.BAD_REQUEST:
+                raise
+        return await self._events_with(participant_id, size, page_token, fields)
+
+    async def _events_with(
+        self, participant_id: str, size: int, page_token: str | None, fields: Sequence[str]
+    ) -> XAnswer:
+        answer: XAnswer = await self.get_direct_message_events(
+            participant_id=participant_id,
+            event_types="MessageCreate",
+            expansions=["sender_id"],
+            dm_event_fields=fields,
+            max_results=size,
+            pagination_token=page_token,
+        )
+        return answer
 
     async def upload_media(self, content: bytes, media_type: str, category: str) -> str:
         """Upload an attachment and return its id once X can send it; usable for 24 hours by this account only.
@@ -153,9 +173,10 @@ class XClient(AsyncClient):
         route: str,
         *,
         params: Mapping[str, object] | None = None,
+        json: object = None,
         form: aiohttp.FormData | None = None,
     ) -> XAnswer:
-        return await self._call(method, self._upload_base_url + route, params=params, form=form)
+        return await self._call(method, self._upload_base_url + route, params=params, json=json, form=form)
 
     async def subscribe_to(self, webhook_id: str) -> XAnswer:
         """Ask X to send this account's events to a webhook (Account Activity v2, with the account's own token)."""

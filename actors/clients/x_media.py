@@ -30,6 +30,7 @@ class UploadCall(Protocol):
         route: str,
         *,
         params: Mapping[str, object] | None = None,
+        json: object = None,
         form: aiohttp.FormData | None = None,
     ) -> XAnswer:
         """Return the answer, or raise XApiError."""
@@ -57,8 +58,8 @@ async def upload(call: UploadCall, content: bytes, media_type: str, category: st
 
 
 async def _in_segments(call: UploadCall, content: bytes, media_type: str, category: str) -> XAnswer:
-    form = _form(media_type=media_type, total_bytes=str(len(content)), media_category=category)
-    media_id = _id_of(await call("POST", "/2/media/upload/initialize", form=form))
+    announced = {"media_type": media_type, "total_bytes": len(content), "media_category": category}
+    media_id = _id_of(await call("POST", "/2/media/upload/initialize", json=announced))
     view = memoryview(content)
     for index, start in enumerate(range(0, len(content), SEGMENT_BYTES)):
         form = _form(segment_index=str(index))

@@ -32,6 +32,13 @@ def host_name(index: int) -> str:
     return f"host-{index}"
 
 
+def connect(address: str, *, namespace: str) -> None:
+    """Connect this process to a Ray cluster. Blocks; raises whatever Ray raises when it is not there."""
+    if ray.is_initialized():
+        return
+    ray.init(address=address, namespace=namespace, log_to_driver=False, configure_logging=False)
+
+
 def ensure_hosts(make: ServicesFactory, hosts: int) -> None:
     """Create every host that does not exist yet. Blocks: call it in a thread.
 

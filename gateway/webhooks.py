@@ -1,0 +1,161 @@
+"""X's webhook: the challenge, and the signed calls that bring events (contract, part 4).
+
+This is the hot path: verify, parse, normalise, one durable group commit, answer. It goes past the middlewares that
+serve people's requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import orjson
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from prometheus_client import Counter, Histogram
+from pymongo.errors import PyMongoError
+
+from config.settings import Settings
+from domain.clock import Clock
+from domain.errors import InvalidRequest, MktxError, PayloadTooLarge, Problem, Unauthenticated, UnsupportedMedia
+from domain.ids import new_id
+from domain.x_normalise import UnknownEnvelope, normalise
+from domain.x_signature import crc_answer, is_signed
+from gateway.answers import JSON, REQUEST_ID
+from gateway.commit import GroupCommit
+from gateway.middlewares.errors import errors
+from gateway.routing import API
+from storage.client import Document
+from storage.inbox import Inbox, entry_of
+
+log = structlog.get_logger()
+
+PATH = f"{API}/webhooks/twitter"
+VERIFY_PATH = f"{API}/webhooks/verify"
+SIGNATURE_HEADER = "x-twitter-webhooks-signature"
+
+_ANSWER = b'{"success":true,"data":null}'
+
+REQUESTS = Counter("mktx_webhook_requests_total", "Webhook calls, by outcome", ["outcome"])
+EVENTS = Counter("mktx_webhook_events_total", "Events in accepted webhook calls")
+ACK = Histogram(
+    "mktx_webhook_ack_seconds",
+    "Time from a webhook call's head to its answer, of calls that were answered 200",
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+_ACCEPTED = REQUESTS.labels("accepted")
+_UNSIGNED = REQUESTS.labels("unsigned")
+_UNREADABLE = REQUESTS.labels("unreadable")
+_REFUSED = REQUESTS.labels("refused")
+_UNAVAILABLE = REQUESTS.labels("unavailable")
+
+
+class Webhooks:
+    """Takes in what X calls."""
+
+    def __init__(self, settings: Settings, commit: GroupCommit, inbox: Inbox, clock: Clock) -> None:
+        former = settings.x_consumer_secret_old.get_secret_value().encode()
+        self._secret = settings.x_consumer_secret.get_secret_value().encode()
+        self._secrets = [secret for secret in (self._secret, former) if secret]
+        self._body_timeout_s = settings.request_body_timeout_s
+        self._commit = commit
+        self._inbox = inbox
+        self._clock = clock
+        self._last_seq = 0
+
+    def add_to(self, app: web.Application) -> None:
+        """Register the paths; X uses one address for the challenge and the calls."""
+        app.router.add_post(PATH, self._receive)
+        app.router.add_get(PATH, self._challenge)
+        app.router.add_get(VERIFY_PATH, self._challenge)
+        app.middlewares.insert(0, self._lane)
+
+    @web.middleware
+    async def _lane(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Lead webhook calls past the other middlewares; their errors are answered in the same shape."""
+        if request.match_info.handler != self._receive:
+            return await handler(request)
+        request[REQUEST_ID] = new_id()
+        response = await errors(request, self._receive)
+        if response.status != web.HTTPOk.status_code:
+            self._count_refusal(response.status)
+        return response
+
+    @staticmethod
+    def _count_refusal(status: int) -> None:
+        if status == web.HTTPUnauthorized.status_code:
+            _UNSIGNED.inc()
+        elif status == web.HTTPBadRequest.status_code:
+            _UNREADABLE.inc()
+        elif status >= web.HTTPInternalServerError.status_code:
+            _UNAVAILABLE.inc()
+        else:
+            _REFUSED.inc()
+
+    async def _receive(self, request: web.Request) -> web.StreamResponse:
+        start = time.perf_counter()
+        body = await self._read(request)
+        if not is_signed(body, request.headers.get(SIGNATURE_HEADER), self._secrets):
+            raise Unauthenticated("The signature is missing or wrong")
+        entries = await self._entries(body)
+        if entries:
+            await self._commit.add(entries)
+        _ACCEPTED.inc()
+        EVENTS.inc(len(entries))
+        ACK.observe(time.perf_counter() - start)
+        return web.Response(body=_ANSWER, content_type=JSON)
+
+    async def _read(self, request: web.Request) -> bytes:
+        if hdrs.CONTENT_ENCODING in request.headers:
+            raise UnsupportedMedia("A compressed body is not taken")
+        if request.content_length is not None and request.content_length > request.client_max_size:
+            raise PayloadTooLarge(f"The body is over {request.client_max_size} bytes")
+        if request.content.is_eof():
+            return await request.read()
+        return await read_in_time(request, self._body_timeout_s)
+
+    async def _entries(self, body: bytes) -> list[Document]:
+        now = self._clock.now()
+        try:
+            events = normalise(orjson.loads(body), now)
+        except (UnknownEnvelope, orjson.JSONDecodeError) as error:
+            reason = error.message if isinstance(error, MktxError) else "the body is no JSON"
+            await self._bury(body, reason)
+            raise InvalidRequest("The body is no event of X", problems=(Problem("body", reason),)) from None
+        entries = []
+        for event in events:
+            self._last_seq = seq = max(time.time_ns(), self._last_seq + 1)
+            entries.append(entry_of(event, seq, now))
+        return entries
+
+    async def _bury(self, body: bytes, reason: str) -> None:
+        try:
+            await self._inbox.bury_body(body, reason, new_id(), self._clock.now())
+        except PyMongoError as error:
+            # X will not send it again after a 400, and there is nothing in it that could be processed.
+            log.warning("webhook.not_buried", error=type(error).__name__)
+
+    async def _challenge(self, request: web.Request) -> web.StreamResponse:
+        tokens = request.query.getall("crc_token", [])
+        if len(tokens) != 1:
+            raise InvalidRequest("The challenge is missing", problems=(Problem("crc_token", "must be given once"),))
+        token = crc_answer(self._secret, tokens[0])
+        return web.Response(body=orjson.dumps({"response_token": token}), content_type=JSON)
+
+
+async def read_in_time(request: web.Request, timeout_s: float) -> bytes:
+    """Read a body that is still on its way.
+
+    The server has a deadline for a request's head, but none for its body: a client that stops half-way is cut off here.
+
+    Raises:
+        InvalidRequest: (408) when the body does not arrive in time.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await request.read()
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.close()
+        raise InvalidRequest("The body did not arrive in time", status=408) from None

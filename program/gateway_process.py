@@ -1,0 +1,148 @@
+"""One gateway process: HTTP on the shared port, the inbox, the way to the actors."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+from collections.abc import Mapping
+
+import structlog
+from aiohttp import web
+
+from actors.clients.x_app import XApp
+from actors.clients.x_transport import open_session
+from actors.connection import ActorConnection
+from config.logs import configure_logs
+from config.settings import Settings
+from domain.clock import SystemClock
+from domain.errors import Unavailable
+from gateway.app import create_app
+from gateway.background import Background
+from gateway.commit import GroupCommit
+from gateway.dependencies import Dependencies, PartHealth, Repositories
+from gateway.doorbell import Doorbell
+from gateway.passwords import Passwords
+from gateway.tokens import AccessTokens
+from gateway.webhook_keeper import WebhookKeeper
+from gateway.webhooks import Webhooks
+from program.version import VERSION
+from storage.client import Client, Database, check, close_client, database_of, open_client
+from storage.encryption import key_ring
+from storage.inbox import Inbox
+
+log = structlog.get_logger()
+
+_BACKLOG = 4096
+
+
+class GatewayProcess:
+    """Composes one gateway and serves until it is told to stop."""
+
+    def __init__(self, settings: Settings, index: int, hosts: int, *, stops_hosts: bool) -> None:
+        self._settings = settings
+        self._stops_hosts = stops_hosts
+        self._client: Client = open_client(settings)
+        self._database: Database = database_of(self._client, settings)
+        self._actors = ActorConnection(settings, hosts, version=VERSION, creates_hosts=index == 0)
+        self._hosts = hosts
+        self._leads = index == 0
+
+    async def serve(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        settings, clock = self._settings, SystemClock()
+        session = open_session()
+        x = XApp(settings, session, clock)
+        keeper = WebhookKeeper(settings, x)
+        inbox = Inbox(self._database)
+        doorbell = Doorbell(self._actors.hosts)
+        commit = GroupCommit(inbox, doorbell.stored)
+        app = create_app(
+            Dependencies(
+                settings=settings,
+                database=self._database,
+                repositories=Repositories.of(self._database, key_ring(settings)),
+                actors=self._actors,
+                x=x,
+                webhook_id=lambda: keeper.webhook_id,
+                clock=clock,
+                tokens=AccessTokens(settings, clock),
+                passwords=Passwords(),
+                background=Background(),
+                parts=self._parts,
+            )
+        )
+        Webhooks(settings, commit, inbox, clock).add_to(app)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            keepalive_timeout=settings.request_head_timeout_s,
+            shutdown_timeout=settings.shutdown_grace_s,
+            handle_signals=False,
+        )
+        await runner.setup()
+        self._actors.start()
+        await web.SockSite(runner, _listening(settings), backlog=_BACKLOG).start()
+        keeper.start()
+        # What was made during the start stays for ever: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        log.info("gateway.listening", port=settings.port)
+        await _told_to_stop(self._actors.connected)
+        log.info("gateway.stopping")
+        await keeper.stop()
+        await runner.cleanup()
+        await commit.close()
+        await doorbell.close()
+        if self._stops_hosts and self._leads:
+            await self._actors.stop_hosts(settings.shutdown_grace_s / 2)
+        await self._actors.close()
+        await session.close()
+        await close_client(self._client)
+
+    async def _parts(self) -> Mapping[str, PartHealth]:
+        up = self._actors.up
+        database = PartHealth(ready=True)
+        try:
+            await check(self._database)
+        except Unavailable:
+            database = PartHealth(ready=False, detail="is not to be reached")
+        return {
+            "gateway": PartHealth(ready=True),
+            "database": database,
+            "actors": PartHealth(ready=up == self._hosts, detail=f"{up} of {self._hosts} hosts answer"),
+        }
+
+
+def _listening(settings: Settings) -> socket.socket:
+    """Return a socket on the port, which every gateway process of the machine shares."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listening.bind((settings.host, settings.port))
+    return listening
+
+
+async def _told_to_stop(connected: asyncio.Event) -> None:
+    """Wait for SIGTERM or SIGINT; connecting to Ray installs a handler that only prints, so ours is put back then."""
+    stop = asyncio.Event()
+
+    def listen() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    listen()
+    for event in (connected, stop):
+        waiting = [asyncio.create_task(event.wait()), asyncio.create_task(stop.wait())]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        listen()
+
+
+async def run(settings: Settings, index: int, hosts: int, *, stops_hosts: bool) -> None:
+    """Run one gateway process."""
+    configure_logs(settings, process=f"gateway-{index}", to_socket=False)
+    await GatewayProcess(settings, index, hosts, stops_hosts=stops_hosts).serve()
