@@ -14,32 +14,39 @@ _FIELDS = {"_id": 1, "merchantId": 1, "twitterUserId": 1}
 
 
 class AccountDirectory:
-    """Looks connected accounts up by X user id; an answer may be two seconds old."""
+    """Looks connected accounts up by X user id.
+
+    That an account is there may be remembered for two seconds. That one is not there is never remembered: an event that
+    finds no account is put aside for good.
+    """
 
     def __init__(self, database: Database, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._accounts = database["accounts"]
         self._monotonic = monotonic
-        self._known: dict[str, tuple[float, AccountKey | None]] = {}
+        self._known: dict[str, tuple[float, AccountKey]] = {}
 
     async def find(self, twitter_user_ids: Iterable[str]) -> dict[str, AccountKey]:
         """Return the connected accounts among these X user ids."""
         now = self._monotonic()
-        wanted = {user_id for user_id in twitter_user_ids if user_id}
-        stale = [u for u in wanted if u not in self._known or self._known[u][0] < now]
-        if stale:
-            await self._read(stale, now + _TTL_S)
-        found = ((user_id, self._known[user_id][1]) for user_id in wanted)
-        return {user_id: account for user_id, account in found if account is not None}
+        found: dict[str, AccountKey] = {}
+        missing: list[str] = []
+        for user_id in set(twitter_user_ids):
+            until, account = self._known.get(user_id, (0.0, None))
+            if account is not None and until > now:
+                found[user_id] = account
+            elif user_id:
+                missing.append(user_id)
+        if missing:
+            found |= await self._read(missing, now + _TTL_S)
+        return found
 
-    async def _read(self, user_ids: list[str], until: float) -> None:
-        if len(self._known) > _MOST_KNOWN:
-            self._known.clear()
-        self._known.update(dict.fromkeys(user_ids, (until, None)))
+    async def _read(self, user_ids: list[str], until: float) -> dict[str, AccountKey]:
+        found: dict[str, AccountKey] = {}
         query = {"twitterUserId": {"$in": user_ids}, "connected": True}
         async for account in self._accounts.find(query, _FIELDS):
             user_id = account["twitterUserId"]
-            self._known[user_id] = (until, AccountKey(account["_id"], account["merchantId"], user_id))
-
-    def forget(self) -> None:
-        """Ask the database again next time."""
-        self._known.clear()
+            found[user_id] = AccountKey(account["_id"], account["merchantId"], user_id)
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+        self._known.update({user_id: (until, account) for user_id, account in found.items()})
+        return found

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import asyncio
+
+from storage.account_directory import AccountDirectory
+from storage.client import Database
+
+
+async def _connect(database: Database, twitter_user_id: str) -> None:
+    await database["accounts"].insert_one(
+        {"_id": f"account-{twitter_user_id}", "merchantId": "m", "twitterUserId": twitter_user_id, "connected": True}
+    )
+
+
+async def test_everybody_who_asks_while_it_is_read_again_finds_the_account(database: Database) -> None:
+    await _connect(database, "100")
+    moment = 0.0
+    directory = AccountDirectory(database, lambda: moment)
+    for _ in range(20):
+        moment += 10
+        answers = await asyncio.gather(*(directory.find(["100"]) for _ in range(5)))
+        assert all("100" in answer for answer in answers)
+
+
+async def test_an_account_is_found_as_soon_as_it_is_connected(database: Database) -> None:
+    directory = AccountDirectory(database, lambda: 0.0)
+    assert await directory.find(["200", ""]) == {}
+    await _connect(database, "200")
+    assert set(await directory.find(["200"])) == {"200"}
+
+
+async def test_a_disconnected_account_is_forgotten_after_a_moment(database: Database) -> None:
+    moment = 0.0
+    directory = AccountDirectory(database, lambda: moment)
+    await _connect(database, "300")
+    assert await directory.find(["300"])
+    await database["accounts"].update_one({"twitterUserId": "300"}, {"$set": {"connected": False}})
+    moment = 3.0
+    assert not await directory.find(["300"])
