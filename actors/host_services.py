@@ -20,7 +20,7 @@ from actors.runtime.wire import Call, Outcome
 from config.logs import configure_logs
 from config.settings import Settings
 from domain.clock import SystemClock
-from domain.partition import host_of, partition_of, partitions_of
+from domain.partition import host_of, lanes_of, partition_of
 from storage.account_directory import AccountDirectory
 from storage.accounts import Accounts
 from storage.actor_states import ActorStates
@@ -33,8 +33,8 @@ from storage.outbox import Outbox
 
 log = structlog.get_logger()
 
-#: Batches under way at once in one host, each on its own share of the partitions.
-_LANES = 2
+#: Transactions under way at once in one host, each on its own share of the lanes.
+_INGESTORS = 2
 #: How often the accounts are looked for whose messages wait although nobody is at it.
 _RESUME_S = 10.0
 _CALL_S = 60.0
@@ -52,7 +52,7 @@ class Services:
         self.host = ActorHost({})
         self._client: Client | None = None
         self._session: aiohttp.ClientSession | None = None
-        self._lanes: list[Ingestor] = []
+        self._ingestors: list[Ingestor] = []
         self._outbox: Outbox | None = None
         self._resuming: asyncio.Task[None] | None = None
 
@@ -81,26 +81,33 @@ class Services:
             mailbox_limit=settings.actor_mailbox,
         )
         await self.host.start()
-        ingest = Ingest(client, database, AccountDirectory(database), self._clock)
-        inbox = Inbox(database)
-        self._lanes = [
-            Ingestor(inbox, ingest, part, self._clock, batch=settings.ingest_batch, reacted=self._react)
-            for part in _split(partitions_of(self._index, self._hosts), _LANES)
+        accounts = AccountDirectory(database)
+        inbox = Inbox(client, database)
+        self._ingestors = [
+            Ingestor(
+                inbox,
+                Ingest(client, database, accounts, self._clock, name=f"lane{part.start}"),
+                part,
+                self._clock,
+                batch=settings.ingest_batch,
+                reacted=self._react,
+            )
+            for part in _split(lanes_of(self._index, self._hosts), _INGESTORS)
         ]
-        for lane in self._lanes:
-            lane.start()
+        for ingestor in self._ingestors:
+            ingestor.start()
         self._resuming = asyncio.create_task(self._resume_for_ever())
         log.info("host.ready", index=self._index, epoch=self.epoch)
 
     async def ring(self) -> None:
         """Return when what is in the inbox now has been dealt with."""
-        await asyncio.gather(*(lane.ring() for lane in self._lanes))
+        await asyncio.gather(*(ingestor.ring() for ingestor in self._ingestors))
 
     async def stop(self, grace_s: float) -> None:
         """Finish batches and sends under way; everything else stays in the database."""
         if self._resuming:
             self._resuming.cancel()
-        await asyncio.gather(*(lane.stop() for lane in self._lanes))
+        await asyncio.gather(*(ingestor.stop() for ingestor in self._ingestors))
         await self.host.stop(grace_s)
         if self._session:
             await self._session.close()
@@ -150,7 +157,7 @@ def _note_failure(outcome: Outcome) -> None:
         log.warning("host.call_failed", error=type(outcome.value).__name__)
 
 
-def _split(partitions: range, parts: int) -> list[range]:
+def _split(lanes: range, parts: int) -> list[range]:
     """Cut a range into contiguous parts of about the same size."""
-    edges = [partitions.start + len(partitions) * part // parts for part in range(parts + 1)]
+    edges = [lanes.start + len(lanes) * part // parts for part in range(parts + 1)]
     return [range(low, high) for low, high in pairwise(edges) if high > low]

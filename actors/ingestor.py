@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
+from bson.errors import InvalidDocument
 from prometheus_client import Counter, Histogram
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from domain.clock import Clock
 from storage.client import Document
@@ -31,13 +32,13 @@ _RETRY_S = 0.5
 
 
 class Ingestor:
-    """One lane: a range of partitions, one batch under way at a time."""
+    """Reads a range of lanes, one transaction under way at a time."""
 
     def __init__(
         self,
         inbox: Inbox,
         ingest: Ingest,
-        partitions: range,
+        lanes: range,
         clock: Clock,
         *,
         batch: int,
@@ -45,11 +46,11 @@ class Ingestor:
     ) -> None:
         self._inbox = inbox
         self._ingest = ingest
-        self._partitions = partitions
+        self._lanes = lanes
         self._clock = clock
         self._batch = batch
         self._reacted = reacted
-        self._next = partitions.start
+        self._next = lanes.start
         self._rung = asyncio.Event()
         self._rings: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
@@ -102,45 +103,42 @@ class Ingestor:
     async def _drain(self) -> None:
         """Process until nothing is left."""
         while not self._stopping:
-            entries = await self._inbox.next_batch(self._partitions, self._next, self._batch)
-            if not entries:
+            documents = await self._inbox.read(self._lanes, self._next, self._batch)
+            if not documents:
                 return
-            await self._process(entries)
-            # Go on behind the last partition that was reached, so that a flood in one starves no other.
-            self._next = entries[-1]["partition"] + (0 if len(entries) == self._batch else 1)
-            if self._next >= self._partitions.stop:
-                self._next = self._partitions.start
-            if len(entries) < self._batch:
+            await self._process(documents)
+            # Go on behind the last lane that was reached, so that a flood in one starves no other.
+            self._next = int(documents[-1]["_id"][:2], 16) + 1
+            if self._next >= self._lanes.stop:
+                self._next = self._lanes.start
+            if sum(len(document["events"]) for document in documents) < self._batch:
                 await asyncio.sleep(_GATHER_S)
 
-    async def _process(self, entries: list[Document]) -> None:
+    async def _process(self, documents: list[Document]) -> None:
         try:
-            ingested = await self._ingest.apply(entries)
+            ingested = await self._ingest.apply(documents)
         except Superseded:
             return
-        except PyMongoError:
-            raise
-        except Exception as error:
-            log.exception("ingest.batch_failed", events=len(entries), error=type(error).__name__)
-            await self._process_singly(entries)
-            return
-        await self._report(ingested)
-
-    async def _process_singly(self, entries: list[Document]) -> None:
-        """Find the event that breaks a batch and put it aside, so that it stops nobody else."""
-        for entry in entries:
-            try:
-                ingested = await self._ingest.apply([entry])
-            except Superseded:
-                continue
-            except PyMongoError:
+        except PyMongoError as error:
+            if not _is_refusal(error):
                 raise
-            except Exception as error:
-                log.exception("ingest.event_failed", kind=entry.get("kind"), error=type(error).__name__)
-                PROCESSED.labels("failed").inc()
-                await self._inbox.bury(entry, f"failed: {type(error).__name__}", self._clock.now())
-            else:
-                await self._report(ingested)
+            await self._narrow_down(documents, error)
+        except Exception as error:  # noqa: BLE001  # whatever breaks here is logged, and its event put aside
+            await self._narrow_down(documents, error)
+        else:
+            await self._report(ingested)
+
+    async def _narrow_down(self, documents: list[Document], error: Exception) -> None:
+        """Find the event that can't be processed and put it aside, so that it stops nobody else."""
+        log.error("ingest.failed", documents=len(documents), exc_info=error)
+        if len(documents) > 1:
+            for document in documents:
+                await self._process([document])
+        elif len(documents[0]["events"]) > 1:
+            await self._inbox.split(documents[0])
+        else:
+            PROCESSED.labels("failed").inc()
+            await self._inbox.bury(documents[0], f"failed: {type(error).__name__}", self._clock.now())
 
     async def _report(self, ingested: Ingested) -> None:
         PROCESSED.labels("applied").inc(ingested.events - ingested.duplicates - ingested.unrouted)
@@ -148,7 +146,16 @@ class Ingestor:
             PROCESSED.labels("duplicate").inc(ingested.duplicates)
         if ingested.unrouted:
             PROCESSED.labels("unknown_account").inc(ingested.unrouted)
-        if ingested.received_at:
-            LAG.observe(max(0.0, (self._clock.now() - min(ingested.received_at)).total_seconds()))
+        if ingested.oldest:
+            LAG.observe(max(0.0, (self._clock.now() - ingested.oldest).total_seconds()))
         if ingested.touched_accounts:
             await self._reacted(ingested)
+
+
+def _is_refusal(error: PyMongoError) -> bool:
+    """Whether the database refused what was asked, instead of not being able to do it now."""
+    return (
+        isinstance(error, OperationFailure | InvalidDocument)
+        and not error.has_error_label("TransientTransactionError")
+        and not error.has_error_label("RetryableWriteError")
+    )

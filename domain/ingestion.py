@@ -233,6 +233,7 @@ class Ingestion:
                 "source": source,
                 "status": status,
                 "sentAt": event.at,
+                "at": event.at,
                 "createdAt": self._now,
             }
         )

@@ -7,13 +7,14 @@ flush pays for hundreds of answers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 from pymongo.errors import PyMongoError
 
+from domain.clock import Clock
 from domain.errors import Overloaded, Unavailable
-from storage.client import Document
+from domain.events import XEvent
 from storage.inbox import Inbox
 
 log = structlog.get_logger()
@@ -24,16 +25,17 @@ _MOST_WAITING = 20_000
 
 
 class GroupCommit:
-    """Collects inbox entries and stores them in batches."""
+    """Collects events and stores them in batches; `stored` is told the lanes that have got some."""
 
-    def __init__(self, inbox: Inbox, stored: Callable[[Sequence[Document]], None]) -> None:
+    def __init__(self, inbox: Inbox, clock: Clock, stored: Callable[[Iterable[int]], None]) -> None:
         self._inbox = inbox
+        self._clock = clock
         self._stored = stored
-        self._waiting: list[tuple[list[Document], asyncio.Future[None]]] = []
+        self._waiting: list[tuple[list[XEvent], asyncio.Future[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, entries: list[Document]) -> Awaitable[None]:
-        """Return what to await until the entries are durable.
+    def add(self, events: list[XEvent]) -> Awaitable[None]:
+        """Return what to await until the events are durable.
 
         Raises:
             Overloaded: when too many wait already.
@@ -42,7 +44,7 @@ class GroupCommit:
         if len(self._waiting) >= _MOST_WAITING:
             raise Overloaded("The inbox can't keep up", retry_after_s=3)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((entries, future))
+        self._waiting.append((events, future))
         if len(self._tasks) < _INSERTS_UNDER_WAY:
             task = asyncio.create_task(self._work())
             self._tasks.add(task)
@@ -54,14 +56,13 @@ class GroupCommit:
             batch, self._waiting = self._waiting[:_LARGEST_INSERT], self._waiting[_LARGEST_INSERT:]
             await self._store(batch)
 
-    async def _store(self, batch: list[tuple[list[Document], asyncio.Future[None]]]) -> None:
-        # One key may be in the batch twice: X repeats a call whose answer it did not get.
-        entries = {entry["_id"]: entry for some, _ in batch for entry in some}
+    async def _store(self, batch: list[tuple[list[XEvent], asyncio.Future[None]]]) -> None:
         failure: Unavailable | None = None
+        lanes: set[int] = set()
         try:
-            await self._inbox.add(list(entries.values()))
+            lanes = await self._inbox.add((event for events, _ in batch for event in events), self._clock.now())
         except PyMongoError as error:
-            log.warning("inbox.insert_failed", error=type(error).__name__, events=len(entries))
+            log.warning("inbox.insert_failed", error=type(error).__name__, calls=len(batch))
             failure = Unavailable("The event could not be stored", retry_after_s=3)
         for _, future in batch:
             if future.done():
@@ -70,8 +71,7 @@ class GroupCommit:
                 future.set_result(None)
             else:
                 future.set_exception(failure)
-        if failure is None:
-            self._stored(list(entries.values()))
+        self._stored(lanes)
 
     async def close(self) -> None:
         """Wait until all that was added is answered."""

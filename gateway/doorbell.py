@@ -7,12 +7,11 @@ not rung again and again, an idle one is rung at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from domain.errors import Unavailable
-from domain.partition import host_of
-from storage.client import Document
+from domain.partition import host_of_lane
 
 
 class Ringable(Protocol):
@@ -24,17 +23,17 @@ class Ringable(Protocol):
 
 
 class Doorbell:
-    """Rings the hosts whose partitions have got something."""
+    """Rings the hosts whose lanes have got something."""
 
     def __init__(self, hosts: Sequence[Ringable]) -> None:
         self._hosts = hosts
         self._news = [False] * len(hosts)
         self._ringing: dict[int, asyncio.Task[None]] = {}
 
-    def stored(self, entries: Sequence[Document]) -> None:
-        """Take note of entries that are in the inbox now."""
+    def stored(self, lanes: Iterable[int]) -> None:
+        """Take note of events that are in these lanes of the inbox now."""
         count = len(self._hosts)
-        for index in {host_of(entry["partition"], count) for entry in entries}:
+        for index in {host_of_lane(lane, count) for lane in lanes}:
             self._news[index] = True
             if index not in self._ringing:
                 self._ringing[index] = asyncio.create_task(self._ring(index))

@@ -19,6 +19,7 @@ from pymongo.errors import PyMongoError
 from config.settings import Settings
 from domain.clock import Clock
 from domain.errors import InvalidRequest, MktxError, PayloadTooLarge, Problem, Unauthenticated, UnsupportedMedia
+from domain.events import XEvent
 from domain.ids import new_id
 from domain.x_normalise import UnknownEnvelope, normalise
 from domain.x_signature import crc_answer, is_signed
@@ -26,8 +27,7 @@ from gateway.answers import JSON, REQUEST_ID
 from gateway.commit import GroupCommit
 from gateway.middlewares.errors import errors
 from gateway.routing import API
-from storage.client import Document
-from storage.inbox import Inbox, entry_of
+from storage.inbox import Inbox
 
 log = structlog.get_logger()
 
@@ -62,7 +62,6 @@ class Webhooks:
         self._commit = commit
         self._inbox = inbox
         self._clock = clock
-        self._last_seq = 0
 
     def add_to(self, app: web.Application) -> None:
         """Register the paths; X uses one address for the challenge and the calls."""
@@ -98,11 +97,11 @@ class Webhooks:
         body = await self._read(request)
         if not is_signed(body, request.headers.get(SIGNATURE_HEADER), self._secrets):
             raise Unauthenticated("The signature is missing or wrong")
-        entries = await self._entries(body)
-        if entries:
-            await self._commit.add(entries)
+        events = await self._events(body)
+        if events:
+            await self._commit.add(events)
         _ACCEPTED.inc()
-        EVENTS.inc(len(entries))
+        EVENTS.inc(len(events))
         ACK.observe(time.perf_counter() - start)
         return web.Response(body=_ANSWER, content_type=JSON)
 
@@ -115,19 +114,13 @@ class Webhooks:
             return await request.read()
         return await read_in_time(request, self._body_timeout_s)
 
-    async def _entries(self, body: bytes) -> list[Document]:
-        now = self._clock.now()
+    async def _events(self, body: bytes) -> list[XEvent]:
         try:
-            events = normalise(orjson.loads(body), now)
+            return normalise(orjson.loads(body), self._clock.now())
         except (UnknownEnvelope, orjson.JSONDecodeError) as error:
             reason = error.message if isinstance(error, MktxError) else "the body is no JSON"
             await self._bury(body, reason)
             raise InvalidRequest("The body is no event of X", problems=(Problem("body", reason),)) from None
-        entries = []
-        for event in events:
-            self._last_seq = seq = max(time.time_ns(), self._last_seq + 1)
-            entries.append(entry_of(event, seq, now))
-        return entries
 
     async def _bury(self, body: bytes, reason: str) -> None:
         try:

@@ -55,9 +55,9 @@ class GatewayProcess:
         session = open_session()
         x = XApp(settings, session, clock)
         keeper = WebhookKeeper(settings, x)
-        inbox = Inbox(self._database)
+        inbox = Inbox(self._client, self._database)
         doorbell = Doorbell(self._actors.hosts)
-        commit = GroupCommit(inbox, doorbell.stored)
+        commit = GroupCommit(inbox, clock, doorbell.stored)
         app = create_app(
             Dependencies(
                 settings=settings,
@@ -77,6 +77,8 @@ class GatewayProcess:
         runner = web.AppRunner(
             app,
             access_log=None,
+            # A compressed body is refused unread; inflating it first would be a gift to whoever sends bombs.
+            auto_decompress=False,
             keepalive_timeout=settings.request_head_timeout_s,
             shutdown_timeout=settings.shutdown_grace_s,
             handle_signals=False,

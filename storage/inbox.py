@@ -1,49 +1,47 @@
 """The inbox: events of X that were answered 200 and are not processed yet.
 
-An event is in here exactly from the durable insert that precedes the answer to X until the transaction that writes its
-effects and deletes it. Reading goes by partition and order of arrival.
+One document holds the events of one lane that were committed together: many events pay for one index entry. A document
+is in here exactly from the durable insert that precedes the answers to X until the transaction that writes its events'
+effects and deletes it. Its id begins with the lane and the time of the commit, so reading a lane in order is one scan
+of the one index that every collection has anyway.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import cast
 
-from pymongo.errors import BulkWriteError
-
 from domain.events import EventKind, Profile, XEvent
-from domain.partition import partition_of
-from storage.client import Database, Document
-
-_DUPLICATE_KEY = 11000
+from domain.partition import lane_of, partition_of
+from storage.client import Client, Database, Document
 
 
-def partition_of_event(event: XEvent) -> int:
-    """Return the partition of an event: that of the conversation it belongs to."""
-    return partition_of("contact", f"{event.for_user_id}:{event.participant_id}")
+def lane_of_event(event: XEvent) -> int:
+    """Return the lane of an event: that of the conversation it belongs to, so that a conversation stays in order."""
+    return lane_of(partition_of("contact", f"{event.for_user_id}:{event.participant_id}"))
 
 
-def entry_of(event: XEvent, seq: int, received_at: datetime) -> Document:
-    """Return the inbox document of an event; `seq` is the time of arrival in nanoseconds."""
+def entry_of(event: XEvent) -> Document:
+    """Return an event as it is kept in the inbox."""
     return {
-        "_id": event.key,
-        "partition": partition_of_event(event),
-        "seq": seq,
+        "key": event.key,
         "kind": event.kind.value,
         "forUserId": event.for_user_id,
         "participantId": event.participant_id,
         "at": event.at,
         "data": event.data,
         "profile": event.profile,
-        "receivedAt": received_at,
     }
 
 
 def event_of(entry: Document) -> XEvent:
-    """Return the event of an inbox document."""
+    """Return the event that is kept so."""
     return XEvent(
-        entry["_id"],
+        entry["key"],
         EventKind(entry["kind"]),
         entry["forUserId"],
         entry["participantId"],
@@ -56,55 +54,82 @@ def event_of(entry: Document) -> XEvent:
 class Inbox:
     """Adds events durably and hands them out in order."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, client: Client, database: Database) -> None:
+        self._client = client
         self._inbox = database["inbox"]
         self._dead = database["deadLetters"]
+        self._process = os.urandom(3).hex()
+        self._numbers = itertools.count()
 
-    async def add(self, entries: Sequence[Document]) -> None:
-        """Store entries; returns when they are durable. One that is there already counts as stored.
+    async def add(self, events: Iterable[XEvent], received_at: datetime) -> set[int]:
+        """Store events; returns, once they are durable, the lanes that have got some.
 
         Raises:
             PyMongoError: when it is not known that all of them are durable.
         """
-        try:
-            await self._inbox.insert_many(entries, ordered=False)
-        except BulkWriteError as error:
-            details = error.details or {}
-            others = [e for e in details.get("writeErrors", []) if e.get("code") != _DUPLICATE_KEY]
-            if others or details.get("writeConcernErrors"):
-                raise
+        lanes: dict[int, list[Document]] = {}
+        for event in events:
+            lanes.setdefault(lane_of_event(event), []).append(entry_of(event))
+        moment = time.time_ns()
+        documents: list[Document] = [
+            {
+                "_id": f"{lane:02x}-{moment:016x}-{next(self._numbers):06x}{self._process}",
+                "receivedAt": received_at,
+                "events": entries,
+            }
+            for lane, entries in lanes.items()
+        ]
+        if documents:
+            await self._inbox.insert_many(documents, ordered=False)
+        return set(lanes)
 
-    async def next_batch(self, partitions: range, start: int, limit: int) -> list[Document]:
-        """Return the first entries of the partitions from `start` on, then of those before it, each in order."""
-        found = await self._read(start, partitions.stop, limit)
-        if len(found) < limit and start > partitions.start:
-            found += await self._read(partitions.start, start, limit - len(found))
+    async def read(self, lanes: range, start: int, limit: int) -> list[Document]:
+        """Return the oldest documents of the lanes from `start` on, then of those before it; about `limit` events."""
+        found = await self._scan(start, lanes.stop, limit)
+        if not found and start > lanes.start:
+            found = await self._scan(lanes.start, start, limit)
         return found
 
-    async def _read(self, start: int, stop: int, limit: int) -> list[Document]:
-        cursor = self._inbox.find({"partition": {"$gte": start, "$lt": stop}}, limit=limit, batch_size=limit + 1)
-        return await cursor.sort([("partition", 1), ("seq", 1)]).to_list()
+    async def _scan(self, start: int, stop: int, limit: int) -> list[Document]:
+        found: list[Document] = []
+        events = 0
+        query = {"_id": {"$gte": f"{start:02x}-", "$lt": f"{stop:02x}-"}}
+        async with self._inbox.find(query, batch_size=limit).sort("_id", 1).limit(limit) as cursor:
+            async for document in cursor:
+                found.append(document)
+                events += len(document["events"])
+                if events >= limit:
+                    break
+        return found
 
-    async def bury(self, entry: Document, reason: str, now: datetime) -> None:
-        """Move an entry that can't be processed to the dead letters."""
-        letter = {"_id": entry["_id"], "reason": reason, "event": entry, "at": now}
-        await self._dead.replace_one({"_id": entry["_id"]}, letter, upsert=True)
-        await self._inbox.delete_one({"_id": entry["_id"]})
+    async def split(self, document: Document) -> None:
+        """Put each event of a document into a document of its own, in the same place of the order."""
+        parts = [
+            {"_id": f"{document['_id']}-{number:04x}", "receivedAt": document["receivedAt"], "events": [entry]}
+            for number, entry in enumerate(document["events"])
+        ]
+        async with self._client.start_session() as session, await session.start_transaction():
+            deleted = await self._inbox.delete_one({"_id": document["_id"]}, session=session)
+            if deleted.deleted_count:
+                await self._inbox.insert_many(parts, session=session)
+
+    async def bury(self, document: Document, reason: str, now: datetime) -> None:
+        """Move a document that can't be processed to the dead letters."""
+        letter = {"_id": document["_id"], "reason": reason, "events": document["events"], "at": now}
+        await self._dead.replace_one({"_id": document["_id"]}, letter, upsert=True)
+        await self._inbox.delete_one({"_id": document["_id"]})
 
     async def bury_body(self, body: bytes, reason: str, letter_id: str, now: datetime) -> None:
         """Keep a signed body that is no envelope of X's."""
         await self._dead.insert_one({"_id": letter_id, "reason": reason, "body": body, "at": now})
 
     async def pending(self) -> int:
-        """Return about how many events wait, from the collection's metadata."""
-        return int(await self._inbox.estimated_document_count())
+        """Return how many events wait."""
+        pipeline: Sequence[Document] = [{"$group": {"_id": None, "events": {"$sum": {"$size": "$events"}}}}]
+        async with await self._inbox.aggregate(pipeline) as cursor:
+            return sum([int(group["events"]) async for group in cursor])
 
     async def oldest(self) -> datetime | None:
-        """Return when the oldest waiting event arrived."""
-        entry = await self._inbox.find_one({}, {"receivedAt": 1}, sort=[("partition", 1), ("seq", 1)])
-        return cast("datetime | None", entry["receivedAt"]) if entry else None
-
-
-def keys(entries: Iterable[Document]) -> list[str]:
-    """Return the keys of entries."""
-    return [entry["_id"] for entry in entries]
+        """Return when the oldest waiting document arrived, of the first lane that has one."""
+        document = await self._inbox.find_one({}, {"receivedAt": 1}, sort=[("_id", 1)])
+        return cast("datetime | None", document["receivedAt"]) if document else None

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
-from pymongo import InsertOne, UpdateOne
+from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
@@ -22,7 +22,8 @@ from domain.ids import new_id
 from domain.ingestion import AccountKey, Draft, Ingestion, activity_id
 from storage.account_directory import AccountDirectory
 from storage.client import DURABLE, Client, Database, Document, Session
-from storage.inbox import event_of, keys
+from storage.inbox import entry_of, event_of
+from storage.message_counts import additions
 from storage.outbox import confirm_in
 
 _SNAPSHOT = ReadConcern("snapshot")
@@ -47,31 +48,35 @@ class Ingested:
     touched_accounts: frozenset[str] = frozenset()
     #: Message ids that an echo has settled, by account.
     settled: tuple[tuple[str, str], ...] = ()
-    received_at: list[datetime] = field(default_factory=list)
+    oldest: datetime | None = None
 
 
 class Ingest:
     """Writes batches of inbox entries."""
 
-    def __init__(self, client: Client, database: Database, accounts: AccountDirectory, clock: Clock) -> None:
+    def __init__(
+        self, client: Client, database: Database, accounts: AccountDirectory, clock: Clock, *, name: str = "ingest"
+    ) -> None:
+        """Make a writer; `name` keeps its counts apart from those of writers that run side by side."""
+        self._name = name
         self._client = client
         self._database = database
         self._accounts = accounts
         self._clock = clock
 
-    async def apply(self, entries: list[Document]) -> Ingested:
-        """Process a batch.
+    async def apply(self, documents: list[Document]) -> Ingested:
+        """Process some documents of the inbox.
 
         Raises:
             Superseded: when somebody else has processed part of it.
             PyMongoError: when the database can't be reached; nothing is changed then, or all of it.
         """
-        events = [event_of(entry) for entry in entries]
+        events = list({e["key"]: event_of(e) for document in documents for e in document["events"]}.values())
         accounts = await self._accounts.find({event.for_user_id for event in events})
         async with self._client.start_session() as session:
             for attempt in range(_ATTEMPTS):
                 try:
-                    return await self._attempt(session, entries, events, accounts)
+                    return await self._attempt(session, documents, events, accounts)
                 except PyMongoError as error:
                     if session.in_transaction:
                         await session.abort_transaction()
@@ -81,33 +86,34 @@ class Ingest:
         raise Superseded
 
     async def _attempt(
-        self, session: Session, entries: list[Document], events: list[XEvent], accounts: dict[str, AccountKey]
+        self, session: Session, documents: list[Document], events: list[XEvent], accounts: dict[str, AccountKey]
     ) -> Ingested:
         await session.start_transaction(read_concern=_SNAPSHOT, write_concern=DURABLE)
         known = await self._already_there(session, events, accounts)
         ingestion = Ingestion(self._clock.now(), new_id)
         routed: list[tuple[AccountKey, XEvent]] = []
-        unrouted: list[Document] = []
-        for entry, event in zip(entries, events, strict=True):
+        unrouted: list[XEvent] = []
+        for event in events:
             account = accounts.get(event.for_user_id)
             if account is None:
-                unrouted.append(entry)
+                unrouted.append(event)
             elif _identity(account, event) not in known:
                 routed.append((account, event))
         await self._learn(session, ingestion, routed)
         for account, event in routed:
             ingestion.take(account, event)
         await self._write(session, ingestion, unrouted)
-        deleted = await self._database["inbox"].delete_many({"_id": {"$in": keys(entries)}}, session=session)
-        if deleted.deleted_count != len(entries):
+        ids = [document["_id"] for document in documents]
+        deleted = await self._database["inbox"].delete_many({"_id": {"$in": ids}}, session=session)
+        if deleted.deleted_count != len(documents):
             await session.abort_transaction()
             raise Superseded
         await self._commit(session)
         by_user = {account.twitter_user_id: account.id for account, _ in routed}
         return Ingested(
-            events=len(entries),
+            events=sum(len(document["events"]) for document in documents),
             messages=len(ingestion.messages),
-            duplicates=len(entries) - len(routed) - len(unrouted),
+            duplicates=sum(len(document["events"]) for document in documents) - len(routed) - len(unrouted),
             unrouted=len(unrouted),
             touched_accounts=frozenset(
                 by_user[event.for_user_id]
@@ -115,7 +121,7 @@ class Ingest:
                 if event.kind is EventKind.REVOKE or (event.data.get("isEcho") and ingestion.settled)
             ),
             settled=tuple((message_id, x_id) for message_id, x_id, _ in ingestion.settled),
-            received_at=[entry["receivedAt"] for entry in entries],
+            oldest=min(document["receivedAt"] for document in documents),
         )
 
     async def _commit(self, session: Session) -> None:
@@ -185,7 +191,7 @@ class Ingest:
             async for message in cursor:
                 ingestion.know_outstanding(message)
 
-    async def _write(self, session: Session, ingestion: Ingestion, unrouted: list[Document]) -> None:
+    async def _write(self, session: Session, ingestion: Ingestion, unrouted: list[XEvent]) -> None:
         now = self._clock.now()
         for name, drafts in (("contacts", ingestion.contacts), ("conversations", ingestion.conversations)):
             writes = list(_writes(drafts.values()))
@@ -195,6 +201,8 @@ class Ingest:
             await confirm_in(self._database, session, message_id, x_id, at, settled_by="echo")
         if ingestion.messages:
             await self._database["messages"].insert_many(ingestion.messages, ordered=False, session=session)
+            counts = additions(ingestion.messages, self._name)
+            await self._database["messageCounts"].bulk_write(counts, ordered=False, session=session)
         if ingestion.activities:
             await self._database["activities"].insert_many(ingestion.activities, ordered=False, session=session)
         if ingestion.revoked:
@@ -204,12 +212,15 @@ class Ingest:
                 session=session,
             )
         if unrouted:
-            letters = [{"_id": e["_id"], "reason": "unknown_account", "event": e, "at": now} for e in unrouted]
-            present = self._database["deadLetters"].find({"_id": {"$in": keys(letters)}}, {"_id": 1}, session=session)
-            there = {letter["_id"] async for letter in present}
-            fresh = [letter for letter in letters if letter["_id"] not in there]
-            if fresh:
-                await self._database["deadLetters"].insert_many(fresh, ordered=False, session=session)
+            letters = [
+                ReplaceOne(
+                    {"_id": event.key},
+                    {"reason": "unknown_account", "events": [entry_of(event)], "at": now},
+                    upsert=True,
+                )
+                for event in unrouted
+            ]
+            await self._database["deadLetters"].bulk_write(letters, ordered=False, session=session)
 
 
 def _identity(account: AccountKey, event: XEvent) -> tuple[str, str]:

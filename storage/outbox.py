@@ -19,6 +19,7 @@ from pymongo.errors import DuplicateKeyError
 from domain.ingestion import Draft, answered
 from domain.message_state import Failure
 from storage.client import Client, Database, Document, Session
+from storage.message_counts import additions
 
 _UNCONFIRMED = ["sending", "unknown"]
 
@@ -33,7 +34,7 @@ async def confirm_in(
     message = await database["messages"].find_one_and_update(
         {"_id": message_id, "status": {"$in": _UNCONFIRMED}},
         {
-            "$set": {"status": "sent", "twitterMessageId": x_id, "sentAt": at, "settledBy": settled_by},
+            "$set": {"status": "sent", "twitterMessageId": x_id, "sentAt": at, "at": at, "settledBy": settled_by},
             "$unset": {"pending": "", "claim": ""},
         },
         session=session,
@@ -53,6 +54,8 @@ async def confirm_in(
         if conversation.changes:
             update["$set"] = conversation.changes
         await database["conversations"].update_one({"_id": stored["_id"]}, update, session=session)
+    counts = additions([{**message, "at": at}], f"sent{message_id[-1]}")
+    await database["messageCounts"].bulk_write(counts, ordered=False, session=session)
     await database["contacts"].update_one(
         {"_id": contact.document["_id"]}, {"$inc": contact.increments}, session=session
     )

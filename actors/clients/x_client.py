@@ -199,7 +199,7 @@ class XClient(AsyncClient):
     ) -> XAnswer:
         if params:
             # Percent-encoded in full, because oauthlib signs the text of the address as it stands.
-            url += "?" + urlencode(sorted((k, str(v)) for k, v in params.items()), quote_via=quote, safe="")
+            url += "?" + urlencode(params, quote_via=quote)
         signer = OAuth1(self.consumer_key, self.consumer_secret, self.access_token, self.access_token_secret)
         _, headers, _ = signer.sign(url, method, headers={})
         if json is not None:

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from domain.errors import InvalidContent, NotFound, Problem
+from gateway.models.base import NoBody, NoQuery
+from gateway.models.conversations import (
+    AssignConversation,
+    CloseConversation,
+    ConversationAnswer,
+    ConversationDetails,
+    ConversationQuery,
+    OneConversationQuery,
+)
+from gateway.models.messages import MessageAnswer
+from gateway.principal import AGENTS
+from gateway.routing import API, AnyRoute, BodyT, Call, QueryT, Reply, Route
+from storage.contacts import Contacts
+from storage.conversations import Assignee, ConversationDocument, ConversationFilter
+
+_ONE = f"{API}/conversations/{{conversationId}}"
+_NOBODY = "none"
+#: What a conversation is answered with at most; the rest is paged through.
+_MOST_MESSAGES = 1_000
+
+
+async def list_conversations(call: Call[ConversationQuery, NoBody]) -> Reply[ConversationAnswer]:
+    """Return the conversations that match, latest message first."""
+    query, repositories = call.query, call.deps.repositories
+    assigned = None if query.assigned_to is None else Assignee(_user_or_nobody(query.assigned_to))
+    wanted = ConversationFilter(account_id=query.account_id, status=query.status, assigned=assigned)
+    documents, total = await repositories.conversations.page(call.merchant_id, wanted, query.part)
+    return Reply(await with_contacts(repositories.contacts, call.merchant_id, documents), query, total)
+
+
+async def get_conversation(call: Call[OneConversationQuery, NoBody]) -> Reply[ConversationDetails]:
+    """Return one conversation with its newest 1,000 messages, oldest first; older ones are at `…/messages`."""
+    conversation_id, repositories = call.path["conversationId"], call.deps.repositories
+    conversation = await repositories.conversations.get(call.merchant_id, conversation_id)
+    shown = await _shown(call, conversation)
+    messages = None
+    if call.query.include_messages:
+        found = await repositories.messages.newest(call.merchant_id, conversation_id, _MOST_MESSAGES)
+        messages = [MessageAnswer.model_validate(each) for each in found]
+        messages.sort(key=lambda each: each.sent_at or each.created_at)
+    return Reply(ConversationDetails.model_construct(**dict(shown), messages=messages))
+
+
+async def close_conversation(call: Call[NoQuery, CloseConversation]) -> Reply[ConversationAnswer]:
+    """Close a conversation; one that is closed stays as it is."""
+    conversation_id, now = call.path["conversationId"], call.deps.clock.now()
+    conversations = call.deps.repositories.conversations
+    return Reply(
+        await _shown(call, await conversations.close(call.merchant_id, conversation_id, call.body.reason, now))
+    )
+
+
+async def assign_conversation(call: Call[NoQuery, AssignConversation]) -> Reply[ConversationAnswer]:
+    """Give a conversation to a person of the merchant, or to nobody."""
+    repositories, user_id = call.deps.repositories, call.body.user_id
+    # Who calls is a person of the merchant, even where people are kept by an external issuer.
+    if user_id not in {None, call.principal.user_id} and not await repositories.users.is_active(
+        call.merchant_id, str(user_id)
+    ):
+        raise InvalidContent("There is no such user", problems=(Problem("userId", "is no user of this merchant"),))
+    conversation_id = call.path["conversationId"]
+    return Reply(
+        await _shown(call, await repositories.conversations.assign(call.merchant_id, conversation_id, user_id))
+    )
+
+
+async def with_contacts(
+    contacts: Contacts, merchant_id: str, conversations: Sequence[ConversationDocument]
+) -> list[ConversationAnswer]:
+    """Return conversations with the names of their contacts, read in one query."""
+    names = await contacts.names(merchant_id, {each["contactId"] for each in conversations})
+    return [
+        ConversationAnswer.model_validate({**each, "contact": names.get(each["contactId"], {})})
+        for each in conversations
+    ]
+
+
+async def _shown(call: Call[QueryT, BodyT], conversation: ConversationDocument | None) -> ConversationAnswer:
+    if conversation is None:
+        raise NotFound("Conversation not found")
+    return (await with_contacts(call.deps.repositories.contacts, call.merchant_id, [conversation]))[0]
+
+
+def _user_or_nobody(text: str) -> str | None:
+    return None if text == _NOBODY else text
+
+
+ROUTES: tuple[AnyRoute, ...] = (
+    Route(
+        "GET",
+        f"{API}/conversations",
+        list_conversations,
+        ConversationQuery,
+        NoBody,
+        ConversationAnswer,
+        summary="List conversations",
+    ),
+    Route(
+        "GET",
+        _ONE,
+        get_conversation,
+        OneConversationQuery,
+        NoBody,
+        ConversationDetails,
+        summary="Get a conversation with its messages",
+        errors=(NotFound,),
+    ),
+    Route(
+        "PUT",
+        f"{_ONE}/close",
+        close_conversation,
+        NoQuery,
+        CloseConversation,
+        ConversationAnswer,
+        summary="Close a conversation",
+        roles=AGENTS,
+        errors=(NotFound,),
+        body_optional=True,
+    ),
+    Route(
+        "POST",
+        f"{_ONE}/assign",
+        assign_conversation,
+        NoQuery,
+        AssignConversation,
+        ConversationAnswer,
+        summary="Assign a conversation",
+        roles=AGENTS,
+        errors=(NotFound,),
+    ),
+)

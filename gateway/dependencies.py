@@ -1,0 +1,93 @@
+"""What the HTTP side is given by the program; handlers reach it as `call.deps`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from aiohttp import web
+
+from actors.clients.x_app import XApp
+from actors.runtime.system import ActorSystem
+from config.settings import Settings
+from domain.clock import Clock
+from gateway.background import Background
+from gateway.passwords import Passwords
+from gateway.tokens import AccessTokens
+from storage.accounts import Accounts
+from storage.client import Database
+from storage.contacts import Contacts
+from storage.conversations import Conversations
+from storage.encryption import KeyRing
+from storage.idempotency import IdempotencyKeys
+from storage.login_attempts import LoginAttempts
+from storage.merchants import Merchants
+from storage.message_counts import MessageCounts
+from storage.messages import Messages
+from storage.refresh_tokens import RefreshTokens
+from storage.users import Users
+
+
+@dataclass(frozen=True, slots=True)
+class PartHealth:
+    """How one part of the program is; `detail` is for people and names no address, path or secret."""
+
+    ready: bool
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repositories:
+    """Access to every collection that REST calls read or write."""
+
+    merchants: Merchants
+    users: Users
+    refresh_tokens: RefreshTokens
+    login_attempts: LoginAttempts
+    accounts: Accounts
+    contacts: Contacts
+    conversations: Conversations
+    messages: Messages
+    message_counts: MessageCounts
+    idempotency: IdempotencyKeys
+
+    @classmethod
+    def of(cls, database: Database, keys: KeyRing) -> Self:
+        """Return the repositories of a database."""
+        return cls(
+            merchants=Merchants(database),
+            users=Users(database),
+            refresh_tokens=RefreshTokens(database),
+            login_attempts=LoginAttempts(database),
+            accounts=Accounts(database, keys),
+            contacts=Contacts(database),
+            conversations=Conversations(database),
+            messages=Messages(database),
+            message_counts=MessageCounts(database),
+            idempotency=IdempotencyKeys(database),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """Everything that handlers work with; made once a process.
+
+    `x` is nothing where no X is configured. `webhook_id` answers the id of the webhook that is registered with X, empty
+    until it is known. `parts` answers how each part of the program is, by name.
+    """
+
+    settings: Settings
+    database: Database
+    repositories: Repositories
+    actors: ActorSystem
+    x: XApp | None
+    webhook_id: Callable[[], str]
+    clock: Clock
+    tokens: AccessTokens
+    passwords: Passwords
+    background: Background
+    parts: Callable[[], Awaitable[Mapping[str, PartHealth]]]
+
+
+DEPENDENCIES = web.AppKey("dependencies", Dependencies)

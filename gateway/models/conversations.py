@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gateway.models.base import AnswerModel, DocumentId, InputModel, NoQuery
+from gateway.models.messages import MessageAnswer
+from gateway.models.paging import Paging
+
+ConversationStatus = Literal["open", "closed"]
+
+
+class ConversationQuery(Paging):
+    """Which conversations are asked for: all conditions hold."""
+
+    account_id: str | None = None
+    status: ConversationStatus | None = None
+    assigned_to: Annotated[str | None, Field(description="A user's id, or `none` for those that nobody has.")] = None
+
+
+class ContactConversationQuery(Paging):
+    """Which of a contact's conversations are asked for."""
+
+    status: ConversationStatus | None = None
+
+
+class OneConversationQuery(NoQuery):
+    """How much of a conversation is asked for."""
+
+    include_messages: bool = True
+
+
+class CloseConversation(InputModel):
+    """Why a conversation is closed."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+
+class AssignConversation(InputModel):
+    """Who takes a conversation; `null`: nobody."""
+
+    user_id: Annotated[str, Field(min_length=1, max_length=128)] | None
+
+
+class ContactNameAnswer(AnswerModel):
+    """The contact's names."""
+
+    username: str | None = None
+    display_name: str | None = None
+
+
+class ConversationAnswer(AnswerModel):
+    """One dialogue with a contact."""
+
+    id: DocumentId
+    contact_id: str
+    account_id: str
+    status: ConversationStatus
+    channel: str
+    assigned_to_user_id: str | None
+    message_count: int
+    unread_count: int
+    started_at: datetime
+    last_message_at: datetime
+    closed_at: datetime | None
+    close_reason: str | None
+    contact: ContactNameAnswer
+
+
+class ConversationDetails(ConversationAnswer):
+    """One dialogue with its newest messages, oldest first; `null` where they weren't asked for."""
+
+    messages: list[MessageAnswer] | None

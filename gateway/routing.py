@@ -1,0 +1,103 @@
+"""What a route is: one object from which parsing, answers, roles and the API description are read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from domain.errors import MktxError, Unauthenticated
+from gateway.dependencies import Dependencies
+from gateway.models.base import InputModel
+from gateway.models.paging import Paging
+from gateway.principal import READERS, Principal, Role
+
+QueryT = TypeVar("QueryT", bound=InputModel)
+BodyT = TypeVar("BodyT", bound=InputModel)
+AnswerT = TypeVar("AnswerT", bound=BaseModel)
+
+API = "/api/v1/mkt-x"
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[QueryT, BodyT]):
+    """One request, read and checked.
+
+    `resource_id` is the id for what the request creates: the same for a request that is repeated under its
+    idempotency key.
+    """
+
+    deps: Dependencies
+    caller: Principal | None
+    path: Mapping[str, str]
+    query: QueryT
+    body: BodyT
+    resource_id: str
+    address: str
+
+    @property
+    def principal(self) -> Principal:
+        """Who is calling; on routes that aren't public there always is somebody."""
+        if self.caller is None:
+            raise Unauthenticated("Authentication is required")
+        return self.caller
+
+    @property
+    def merchant_id(self) -> str:
+        """The caller's merchant: what every repository takes first."""
+        return self.principal.merchant_id
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[AnswerT]):
+    """What a handler answers: one object, a list (`total` where it is a page of one), or nothing."""
+
+    data: AnswerT | Sequence[AnswerT] | None
+    page: Paging | None = None
+    total: int = 0
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Generic[QueryT, BodyT, AnswerT]):
+    """One operation of the API.
+
+    `errors` are those beyond what every route may answer (400, 401, 403, 413, 415, 422, 503). `idempotent` routes take
+    an `Idempotency-Key`: every POST that creates or sends.
+    """
+
+    method: str
+    path: str
+    handler: Callable[[Call[QueryT, BodyT]], Awaitable[Reply[AnswerT]]]
+    query: type[QueryT]
+    body: type[BodyT]
+    answer: type[AnswerT]
+    summary: str
+    roles: frozenset[Role] = READERS
+    errors: tuple[type[MktxError], ...] = ()
+    public: bool = False
+    idempotent: bool = False
+    body_optional: bool = False
+
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+#: A route whatever its models are; a tuple of routes has no other type.
+AnyRoute: TypeAlias = Route[Any, Any, Any]
+
+
+#: The route that each handler of the server was made from.
+ROUTES: web.AppKey[Mapping[Handler, AnyRoute]] = web.AppKey("routes")
+
+
+def route_of(request: web.Request) -> AnyRoute | None:
+    """Return the API route that a request goes to; nothing for health, metrics, webhooks and unknown paths."""
+    return request.app[ROUTES].get(request.match_info.handler)
+
+
+def nothing() -> Reply[BaseModel]:
+    """Answer `data: null`."""
+    return Reply(None)

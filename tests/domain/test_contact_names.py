@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.contact_names import MAX_TERMS, fold, matches, query_words, search_terms, words
+
+NAMES = st.text(max_size=50)
+
+
+@pytest.mark.parametrize(
+    ("username", "display_name", "terms"),
+    [
+        ("customer_john", "John Doe", ["customer", "doe", "john"]),
+        ("nguyen99", "Nguyễn Văn Đức", ["duc", "nguyen", "nguyen99", "van"]),
+        (None, "STRASSE Straße", ["strasse"]),
+        ("", "🔥🔥 shop", ["shop", "🔥🔥"]),
+        ("x", "...", ["x"]),
+        (None, None, []),
+    ],
+)
+def test_terms_are_the_words_of_both_names(username: str | None, display_name: str | None, terms: list[str]) -> None:
+    assert search_terms(username, display_name) == terms
+
+
+def test_names_without_spaces_are_found_by_a_part_in_the_middle() -> None:
+    terms = search_terms("tanaka", "田中太郎")
+    assert matches(terms, "太郎")
+    assert matches(terms, "田中")
+    assert not matches(terms, "田太")
+
+
+@given(NAMES, NAMES)
+def test_a_contact_is_found_by_each_beginning_of_each_word_of_its_names(username: str, display_name: str) -> None:
+    terms = search_terms(username, display_name)
+    if len(terms) == MAX_TERMS:
+        return
+    for word in (*words(username), *words(display_name)):
+        for end in range(1, len(word) + 1):
+            if query_words(word[:end]):
+                assert matches(terms, word[:end])
+
+
+@given(NAMES)
+def test_case_and_accents_make_no_difference(name: str) -> None:
+    assert fold(fold(name)) == fold(name)
+    assert search_terms(None, fold(name)) == search_terms(None, name)
+
+
+@given(NAMES, NAMES)
+def test_whoever_is_found_has_every_word_of_the_search(name: str, search: str) -> None:
+    if matches(search_terms(None, name), search):
+        assert all(word in fold(name) for word in query_words(search))
+
+
+@given(st.text(alphabet=".*+?^$()[]{}|\\/-_ ", max_size=20))
+def test_a_search_of_punctuation_alone_asks_for_nothing(search: str) -> None:
+    assert query_words(search) == []
+    assert not matches(["anything"], search)
+
+
+@given(st.text())
+def test_terms_are_bounded_distinct_and_sorted(name: str) -> None:
+    terms = search_terms(name, name)
+    assert len(terms) <= MAX_TERMS
+    assert terms == sorted(set(terms))
