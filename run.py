@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,6 +48,31 @@ def config() -> None:
     from program.show_config import show_config
 
     show_config(_settings(), typer.echo)
+
+
+@app.command()
+def simulate(
+    rate: Annotated[float, typer.Option(min=0.1, help="Messages a second of all customers together.")] = 200,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long customers write.")] = 30,
+    customers: Annotated[int, typer.Option(min=1, help="Simulated customers.")] = 500,
+    accounts: Annotated[int, typer.Option(min=1, help="Connected shop accounts.")] = 1,
+    answers: Annotated[float, typer.Option(min=0, max=1, help="Share of conversations that are answered.")] = 0.0,
+    data_dir: Annotated[Path | None, typer.Option(help="An empty folder in which the data is kept.")] = None,
+) -> None:
+    """Put the program with the bundled sandbox under load and print what became of every message."""
+    from program.simulate import simulate as run_simulation
+    from program.simulation_order import Order
+
+    order = Order(rate, seconds, customers, accounts, answers, data_dir)
+    raise typer.Exit(asyncio.run(run_simulation(_settings(), order)))
+
+
+@app.command()
+def doctor() -> None:
+    """Check what can be checked: settings, machine, database, Ray, X credentials, webhook, clock."""
+    from program.doctor import doctor as run_checks
+
+    raise typer.Exit(asyncio.run(run_checks(_settings())))
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 
 import structlog
 from prometheus_client import Counter, Histogram
-from pymongo.errors import PyMongoError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from actors.clients.x_app import XApp
 from actors.clients.x_client import XClient
@@ -22,13 +24,14 @@ from actors.send_queue import Queued, SendQueue
 from actors.settlement import Unsettled, find_sent
 from config.settings import Settings
 from domain.clock import Clock
-from domain.errors import LimitExceeded, NotFound
+from domain.errors import LimitExceeded, NotFound, Unavailable
 from domain.message_state import AMBIGUOUS, Failure
 from domain.send_windows import Claim, SendWindows
 from domain.x_errors import FailureKind, XFailure
-from storage.accounts import Accounts
+from storage.accounts import Accounts, Tokens
 from storage.actor_states import ActorStates, StaleActor
 from storage.client import Document
+from storage.encryption import CannotOpen
 from storage.outbox import Outbox
 
 log = structlog.get_logger()
@@ -77,13 +80,13 @@ class AccountActor(Actor):
     def __init__(self, key: str, services: AccountServices) -> None:
         super().__init__(key)
         self._services = services
-        self._version = 0
+        self._version: int | None = None
         self._windows = SendWindows(services.settings.x_messages_per_day)
         self._queue = SendQueue()
         self._unsettled: dict[str, Unsettled] = {}
         self._waiters: dict[str, asyncio.Future[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sending: set[str] = set()
+        self._sending: dict[str, str] = {}  # conversation by message
         self._stranded: set[str] = set()
         self._sender: _Sender | None = None
         self._saving = asyncio.Lock()
@@ -93,18 +96,20 @@ class AccountActor(Actor):
         self._stopping = False
         self._wake: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
+        self._looking = False
 
     # --- life
 
     async def on_activate(self) -> None:
         """Take over the account's document and everything that was under way."""
-        try:
-            self._version, state = await self._services.states.claim(self.key, self._services.epoch)
-        except StaleActor:
-            raise Fenced("Another host has this account", retry_after_s=1) from None
-        if state:
-            self._windows = SendWindows.from_document(state, self._services.settings.x_messages_per_day)
-        await self._take_up(await self._services.outbox.pending(self.key))
+        with _database_needed():
+            try:
+                self._version, state = await self._services.states.claim(self.key, self._services.epoch)
+            except StaleActor:
+                raise Fenced("Another host has this account", retry_after_s=1) from None
+            if state:
+                self._windows = SendWindows.from_document(state, self._services.settings.x_messages_per_day)
+            await self._take_up(await self._pending())
 
     def on_deactivate(self) -> None:
         """Let go of timers and of whoever still waits."""
@@ -133,26 +138,28 @@ class AccountActor(Actor):
         Raises:
             NotFound: when there is no such message of this account.
             LimitExceeded: when the account may not send now; the message stays queued.
+            Unavailable: when the database is not to be reached.
         """
         self._check_fence()
-        waiter = self._waiters.get(message_id)
-        if waiter is not None:
-            return waiter
-        message = await self._services.outbox.get(message_id)
-        if message is None or message["accountId"] != self.key:
-            raise NotFound("There is no such message")
-        if not message.get("pending"):
-            return str(message["status"])
-        if message["status"] == "queued" and message_id not in self._queue and message_id not in self._sending:
-            self._refuse_over_limit(message)
-        waiter = self._waiters[message_id] = asyncio.get_running_loop().create_future()
-        await self._take_up([message])
-        return waiter
+        if not self._knows(message_id):
+            with _database_needed():
+                message = await self._services.outbox.get(message_id)
+                if message is None or message["accountId"] != self.key:
+                    raise NotFound("There is no such message")
+                if not message.get("pending"):
+                    return str(message["status"])
+                if message["status"] == "queued" and not self._knows(message_id):
+                    self._refuse_over_limit(message)
+                waiter = self._waiter(message_id)
+                await self._take_up([message])
+                return waiter
+        return self._waiter(message_id)
 
     async def resume(self) -> None:
         """Take up whatever of this account is pending in the database and not known here."""
         self._check_fence()
-        await self._take_up(await self._services.outbox.pending(self.key))
+        with _database_needed():
+            await self._take_up(await self._pending())
 
     async def settled(self, message_ids: Sequence[str]) -> None:
         """Take note that an echo has confirmed these messages."""
@@ -170,6 +177,20 @@ class AccountActor(Actor):
         return [asdict(window) for window in self._windows.describe(self._services.clock.now())]
 
     # --- the queue
+
+    def _knows(self, message_id: str) -> bool:
+        return message_id in self._queue or message_id in self._sending or message_id in self._unsettled
+
+    def _waiter(self, message_id: str) -> asyncio.Future[str]:
+        waiter = self._waiters.get(message_id)
+        if waiter is None:
+            waiter = self._waiters[message_id] = asyncio.get_running_loop().create_future()
+        return waiter
+
+    async def _pending(self) -> list[Document]:
+        """Return what is pending, without what was known when it was read: that has moved on since."""
+        known = {*self._queue.message_ids(), *self._sending, *self._unsettled}
+        return [m for m in await self._services.outbox.pending(self.key) if m["_id"] not in known]
 
     def _refuse_over_limit(self, message: Document) -> None:
         now = self._services.clock.now()
@@ -210,7 +231,7 @@ class AccountActor(Actor):
                 self._wake_at(free, now)
                 return
             self._queue.take()
-            self._sending.add(message.message_id)
+            self._sending[message.message_id] = message.conversation_id
             self._background(self._send(message, self._windows.claimed(now, message.priority)))
 
     def _wake_at(self, moment: datetime, now: datetime) -> None:
@@ -233,17 +254,26 @@ class AccountActor(Actor):
 
     async def _send(self, queued: Queued, claim: Claim) -> None:
         try:
+            # Everything that may fail without X being called is done before the message is claimed.
+            sender = await self._known_sender()
             message = await self._claim(queued, claim)
             if message is not None:
-                await self._call_x(message, claim)
+                await self._call_x(sender, message, claim)
         except StaleActor:
             self._lose()
         except PyMongoError as error:
             log.warning("send.database", error=type(error).__name__)
             self._put_back(queued)
         finally:
-            self._sending.discard(queued.message_id)
+            del self._sending[queued.message_id]
+            self._let_go_on(queued.conversation_id)
             self._pump()
+
+    def _let_go_on(self, conversation_id: str) -> None:
+        """Release a conversation, unless another of its messages is still on its way."""
+        in_doubt = any(unsettled.conversation_id == conversation_id for unsettled in self._unsettled.values())
+        if not in_doubt and conversation_id not in self._stranded and conversation_id not in self._sending.values():
+            self._queue.release(conversation_id)
 
     async def _claim(self, queued: Queued, claim: Claim) -> Document | None:
         """Write the budget, then take the message: in this order a crash between them costs a place, not a limit."""
@@ -251,12 +281,11 @@ class AccountActor(Actor):
         message = await self._services.outbox.claim(queued.message_id, self._services.epoch, claim.at)
         if message is None:
             self._windows.returned(claim.at, claim, reached_x=False)
-            self._queue.release(queued.conversation_id)
-            self._finish(queued.message_id, "gone")
+            stored = await self._services.outbox.get(queued.message_id)
+            self._finish(queued.message_id, str(stored["status"]) if stored else "gone")
         return message
 
-    async def _call_x(self, message: Document, claim: Claim) -> None:
-        sender = await self._known_sender()
+    async def _call_x(self, sender: _Sender, message: Document, claim: Claim) -> None:
         if sender.client is None:
             self._windows.returned(self._services.clock.now(), claim, reached_x=False)
             await self._fail(message, Failure("account_inactive"))
@@ -276,18 +305,15 @@ class AccountActor(Actor):
         now = self._services.clock.now()
         self._windows.reported(sent.headers, now)
         self._changes += 1
-        while True:
-            try:
-                await self._services.outbox.confirm(message["_id"], sent.event_id, now, settled_by="answer")
-            except PyMongoError as error:
-                # X has it, so this is not given up: without the database nothing else can be done anyway.
-                log.warning("send.confirm_waits", error=type(error).__name__)
-                await asyncio.sleep(_RETRY_S)
-            else:
-                break
+        outbox = self._services.outbox
+        try:
+            await _written(lambda: outbox.confirm(message["_id"], sent.event_id, now, settled_by="answer"))
+        except DuplicateKeyError:
+            log.exception("send.id_given_twice", account=self.key, message=message["_id"])
+            await self._into_doubt(message)
+            return
         SENDS.labels("sent").inc()
         SEND_WAIT.observe(max(0.0, (now - message["createdAt"]).total_seconds()))
-        self._queue.release(message["conversationId"])
         self._finish(message["_id"], "sent")
 
     async def _refused(self, message: Document, claim: Claim, error: XApiError) -> None:
@@ -299,36 +325,37 @@ class AccountActor(Actor):
             return
         self._windows.returned(now, claim, reached_x=failure.kind is not FailureKind.TEMPORARY)
         if failure.kind is FailureKind.RATE_LIMIT:
-            self._windows.block(failure.reset_at or now + timedelta(seconds=failure.retry_after_s or 60))
+            until = failure.reset_at or now + timedelta(seconds=failure.retry_after_s or 60)
+            self._windows.block(until)
+            wait_s = max(1, ceil((until - now).total_seconds()))
+            await self._again(message, LimitExceeded("X's limit is used up", retry_after_s=wait_s))
             await self._save()
-            await self._again(message, LimitExceeded("X's limit is used up", retry_after_s=failure.retry_after_s or 60))
         elif failure.kind is FailureKind.TEMPORARY and message["attempts"] < _TEMPORARY_ATTEMPTS:
             self._windows.block(now + timedelta(seconds=2 ** message["attempts"]))
             await self._again(message, None)
         else:
+            await self._fail(message, Failure.of(failure))
             if failure.kind in _ACCOUNT_FAILURES:
                 await self._account_failed(failure, now)
-            await self._fail(message, Failure.of(failure))
 
     async def _again(self, message: Document, told: LimitExceeded | None) -> None:
         """X certainly does not have it: let it wait for its turn again."""
-        await self._services.outbox.release(message["_id"])
-        self._queue.release(message["conversationId"])
+        await _written(lambda: self._services.outbox.release(message["_id"]))
         if told is not None and (waiter := self._waiters.pop(message["_id"], None)) and not waiter.done():
             waiter.set_exception(told)
         SENDS.labels("again").inc()
         self._queue.add(Queued(message["priority"], message["createdAt"], message["_id"], message["conversationId"]))
 
     async def _fail(self, message: Document, failure: Failure) -> None:
-        await self._services.outbox.fail(message["_id"], failure)
-        SENDS.labels("ambiguous" if failure.reason == AMBIGUOUS else "failed").inc()
-        self._queue.release(message["conversationId"])
+        await _written(lambda: self._services.outbox.fail(message["_id"], failure))
+        SENDS.labels("failed").inc()
         self._finish(message["_id"], "failed")
 
     async def _account_failed(self, failure: XFailure, now: datetime) -> None:
         sender = await self._known_sender()
         log.error("account.failed", account=self.key, kind=failure.kind.value, reason=failure.reason)
-        await self._services.accounts.set_status(sender.merchant_id, self.key, "error", failure.reason, now)
+        accounts = self._services.accounts
+        await _written(lambda: accounts.set_status(sender.merchant_id, self.key, "error", failure.reason, now))
 
     def _put_back(self, queued: Queued) -> None:
         """The database failed before X was called, or while the outcome was written: read it again when it is back.
@@ -342,16 +369,18 @@ class AccountActor(Actor):
     async def _recover(self) -> None:
         while not self._fenced:
             await asyncio.sleep(_RETRY_S)
+            stranded = set(self._stranded)
             try:
-                pending = await self._services.outbox.pending(self.key)
+                await self._take_up(await self._pending())
             except PyMongoError as error:
                 log.warning("account.recovery_waits", error=type(error).__name__)
                 continue
-            stranded, self._stranded = self._stranded, set()
+            self._stranded -= stranded
             for conversation_id in stranded:
-                self._queue.release(conversation_id)
-            await self._take_up(pending)
-            return
+                self._let_go_on(conversation_id)
+            self._pump()
+            if not self._stranded:
+                return
 
     # --- doubt
 
@@ -370,6 +399,7 @@ class AccountActor(Actor):
             participant_id=message["twitterUserId"],
             content=message["content"],
             sent_after=claim.get("at") or message["createdAt"],
+            doubted_at=self._services.clock.now(),
         )
         self._look_later()
 
@@ -379,7 +409,7 @@ class AccountActor(Actor):
             self._look = None
         timeout_s = self._services.settings.x_settle_timeout_s
         moments = [unsettled.next_look(timeout_s) for unsettled in self._unsettled.values()]
-        if not moments or self._fenced:
+        if not moments or self._fenced or self._looking:
             return
         now = self._services.clock.now()
         delay = min((moment - now).total_seconds() if moment else 0.0 for moment in moments)
@@ -388,6 +418,9 @@ class AccountActor(Actor):
         )
 
     async def _settle_due(self) -> None:
+        if self._looking:
+            return
+        self._looking = True
         now = self._services.clock.now()
         timeout_s = self._services.settings.x_settle_timeout_s
         try:
@@ -401,6 +434,7 @@ class AccountActor(Actor):
         except PyMongoError as error:
             log.warning("settle.database", error=type(error).__name__)
         finally:
+            self._looking = False
             self._look_later()
 
     async def _look_for(self, unsettled: Unsettled) -> None:
@@ -425,10 +459,11 @@ class AccountActor(Actor):
             self._finish(unsettled.message_id, "sent")
 
     async def _give_up(self, unsettled: Unsettled) -> None:
-        log.error("send.ambiguous", account=self.key, message=unsettled.message_id)
-        await self._services.outbox.fail(unsettled.message_id, Failure(AMBIGUOUS))
-        SENDS.labels("ambiguous").inc()
-        self._finish(unsettled.message_id, "failed")
+        if await self._services.outbox.fail(unsettled.message_id, Failure(AMBIGUOUS)):
+            log.error("send.ambiguous", account=self.key, message=unsettled.message_id)
+            SENDS.labels("ambiguous").inc()
+        stored = await self._services.outbox.get(unsettled.message_id)
+        self._finish(unsettled.message_id, str(stored["status"]) if stored else "gone")
 
     # --- bookkeeping
 
@@ -439,7 +474,7 @@ class AccountActor(Actor):
         if waiter is not None and not waiter.done():
             waiter.set_result(status)
         if unsettled is not None:
-            self._queue.release(unsettled.conversation_id)
+            self._let_go_on(unsettled.conversation_id)
             self._look_later()
             self._pump()
 
@@ -448,12 +483,19 @@ class AccountActor(Actor):
             account = await self._services.outbox.sender(self.key)
             client = None
             if account is not None and account["connected"]:
-                tokens = await self._services.accounts.tokens(account["merchantId"], self.key)
+                tokens = await self._tokens(account["merchantId"])
                 if tokens is not None:
                     client = self._services.x.client_for(tokens.oauth_token, tokens.oauth_token_secret)
             merchant_id = account["merchantId"] if account else ""
             self._sender = _Sender(merchant_id, account["twitterUserId"] if account else "", client)
         return self._sender
+
+    async def _tokens(self, merchant_id: str) -> Tokens | None:
+        try:
+            return await self._services.accounts.tokens(merchant_id, self.key)
+        except CannotOpen:
+            log.exception("account.tokens_unreadable", account=self.key)
+            return None
 
     async def _save(self) -> None:
         """Write the budget; callers of the same moment share one write."""
@@ -463,13 +505,12 @@ class AccountActor(Actor):
             if self._saved >= wanted:
                 return
             covered = self._changes
-            state = self._windows.to_document()
-            try:
-                self._version = await self._services.states.save(self.key, self._services.epoch, self._version, state)
-            except PyMongoError:
-                # Whether it was written is not known: the next save finds out by reading the version again.
-                self._version, _ = await self._services.states.claim(self.key, self._services.epoch)
-                raise
+            states, epoch = self._services.states, self._services.epoch
+            version, self._version = self._version, None
+            if version is None:
+                # Whether the last save was written is not known.
+                version, _ = await states.claim(self.key, epoch)
+            self._version = await states.save(self.key, epoch, version, self._windows.to_document())
             self._saved = covered
 
     def _check_fence(self) -> None:
@@ -480,3 +521,29 @@ class AccountActor(Actor):
         log.warning("account.fenced", account=self.key, epoch=self._services.epoch)
         self._fenced = True
         self.on_deactivate()
+
+
+@contextmanager
+def _database_needed() -> Iterator[None]:
+    try:
+        yield
+    except PyMongoError as error:
+        raise Unavailable("The database is not to be reached", retry_after_s=2) from error
+
+
+async def _written(write: Callable[[], Awaitable[object]]) -> None:
+    """Write what X has answered, however long it takes: it is known nowhere else, and nothing can be done without.
+
+    Raises:
+        DuplicateKeyError: at once; it would be the same again.
+    """
+    while True:
+        try:
+            await write()
+        except DuplicateKeyError:
+            raise
+        except PyMongoError as error:
+            log.warning("send.outcome_waits", error=type(error).__name__)
+            await asyncio.sleep(_RETRY_S)
+        else:
+            return

@@ -18,7 +18,7 @@ from config.settings import Settings
 from domain.errors import Unavailable
 
 if TYPE_CHECKING:
-    from actors.runtime.ray_system import RayActors
+    from actors.runtime.ray_system import RayActors, RayTransport
 
 log = structlog.get_logger()
 
@@ -53,19 +53,19 @@ class ActorConnection:
         return sum(self._actors.up) if self._actors else 0
 
     @property
-    def hosts(self) -> list[RingingHost]:
-        """The hosts as the doorbell sees them."""
-        return [RingingHost(self, index) for index in range(self._count)]
+    def hosts(self) -> list[NearHost]:
+        """The hosts themselves, by index."""
+        return [NearHost(self, index) for index in range(self._count)]
 
-    async def ring(self, index: int) -> None:
-        """Ring one host.
+    def transport(self, index: int) -> RayTransport:
+        """Return the way to one host.
 
         Raises:
             HostGone: when it is not there.
         """
         if self._actors is None:
             raise HostGone("The actors are starting")
-        await self._actors.transports[index].ring()
+        return self._actors.transports[index]
 
     def ref(self, kind: type[A], key: str, *, timeout_s: float | None = None) -> A:
         """Return a stand-in for an actor."""
@@ -125,8 +125,8 @@ class ActorConnection:
             await asyncio.gather(*(transport.stop(grace_s) for transport in self._actors.transports))
 
 
-class RingingHost:
-    """One host as the doorbell sees it."""
+class NearHost:
+    """One host as the ways of the gateway that need no actor see it."""
 
     def __init__(self, connection: ActorConnection, index: int) -> None:
         self._connection = connection
@@ -134,4 +134,8 @@ class RingingHost:
 
     async def ring(self) -> None:
         """Return when the host has dealt with what was in the inbox."""
-        await self._connection.ring(self._index)
+        await self._connection.transport(self._index).ring()
+
+    async def ease(self, seconds: float) -> None:
+        """Have the host process events at a fraction of its pace for a while."""
+        await self._connection.transport(self._index).ease(seconds)

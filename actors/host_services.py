@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import aiohttp
 import structlog
@@ -31,6 +32,9 @@ from storage.inbox import Inbox
 from storage.ingest import Ingest, Ingested
 from storage.outbox import Outbox
 
+if TYPE_CHECKING:
+    from actors.runtime.ray_system import RayActors
+
 log = structlog.get_logger()
 
 #: Transactions under way at once in one host, each on its own share of the lanes.
@@ -55,6 +59,7 @@ class Services:
         self._ingestors: list[Ingestor] = []
         self._outbox: Outbox | None = None
         self._resuming: asyncio.Task[None] | None = None
+        self._elsewhere: RayActors | None = None
 
     async def start(self) -> None:
         """Connect, take an epoch, and begin to work."""
@@ -94,6 +99,11 @@ class Services:
             )
             for part in _split(lanes_of(self._index, self._hosts), _INGESTORS)
         ]
+        if self._hosts > 1:
+            from actors.runtime.ray_system import RayActors  # noqa: PLC0415  # costs seconds where Ray is not loaded
+
+            self._elsewhere = RayActors(self._hosts, local=(self._index, self.host))
+            self._elsewhere.start()
         for ingestor in self._ingestors:
             ingestor.start()
         self._resuming = asyncio.create_task(self._resume_for_ever())
@@ -103,12 +113,19 @@ class Services:
         """Return when what is in the inbox now has been dealt with."""
         await asyncio.gather(*(ingestor.ring() for ingestor in self._ingestors))
 
+    def ease(self, seconds: float) -> None:
+        """Process events at a fraction of the pace for so many seconds."""
+        for ingestor in self._ingestors:
+            ingestor.ease(seconds)
+
     async def stop(self, grace_s: float) -> None:
         """Finish batches and sends under way; everything else stays in the database."""
         if self._resuming:
             self._resuming.cancel()
         await asyncio.gather(*(ingestor.stop() for ingestor in self._ingestors))
         await self.host.stop(grace_s)
+        if self._elsewhere:
+            await self._elsewhere.close()
         if self._session:
             await self._session.close()
         if self._client:
@@ -118,14 +135,23 @@ class Services:
         """Tell the actors of accounts what events have changed for them."""
         message_ids = [message_id for message_id, _ in ingested.settled]
         for account_id in ingested.touched_accounts:
-            self._tell(account_id, "settled", message_ids)
+            # A conversation's lane and its account's partition may belong to different hosts. An actor of this account
+            # that came to life here would take the account away from the host that calls are sent to.
+            if self._owns(account_id):
+                self._tell(account_id, "settled", message_ids)
+            elif self._elsewhere:
+                told = self._elsewhere.call(AccountActor.kind, account_id, "settled", (message_ids,), {}, _CALL_S)
+                asyncio.ensure_future(told).add_done_callback(_note_untold)
+
+    def _owns(self, account_id: str) -> bool:
+        return host_of(partition_of(AccountActor.kind, account_id), self._hosts) == self._index
 
     async def _resume_for_ever(self) -> None:
         """Wake the accounts of this host whose messages wait, at the start and for what a lost call left behind."""
         while True:
             try:
                 for account_id in await self._pending_accounts():
-                    if host_of(partition_of(AccountActor.kind, account_id), self._hosts) == self._index:
+                    if self._owns(account_id):
                         self._tell(account_id, "resume")
             except PyMongoError as error:
                 log.warning("host.resume_failed", error=type(error).__name__)
@@ -155,6 +181,11 @@ class MakeServices:
 def _note_failure(outcome: Outcome) -> None:
     if outcome.failed:
         log.warning("host.call_failed", error=type(outcome.value).__name__)
+
+
+def _note_untold(told: asyncio.Future[object]) -> None:
+    if not told.cancelled() and (error := told.exception()) is not None:
+        log.warning("host.call_failed", error=type(error).__name__)
 
 
 def _split(lanes: range, parts: int) -> list[range]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -29,6 +30,8 @@ _LOOK_S = 2.0
 #: After a batch that was not full: lets the next one fill, so that a busy host works on sets.
 _GATHER_S = 0.005
 _RETRY_S = 0.5
+#: While eased: how long to rest after a transaction, as a multiple of how long it took.
+_REST_SHARE = 16.0
 
 
 class Ingestor:
@@ -55,6 +58,7 @@ class Ingestor:
         self._rings: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._eased_until = 0.0
 
     def start(self) -> None:
         """Begin to look into the inbox."""
@@ -68,6 +72,10 @@ class Ingestor:
         self._rings.append(future)
         self._rung.set()
         await future
+
+    def ease(self, seconds: float) -> None:
+        """Rest between transactions for so many seconds from now on."""
+        self._eased_until = time.monotonic() + seconds
 
     async def stop(self) -> None:
         """Finish the batch under way; the rest stays in the inbox."""
@@ -85,14 +93,22 @@ class Ingestor:
                 await self._drain()
             except PyMongoError as error:
                 log.warning("ingest.database", error=type(error).__name__)
-                await asyncio.sleep(_RETRY_S)
-                self._rung.set()
+                await self._again_later()
+            except Exception as error:
+                # Without this loop the lanes would stand still until the host is started again.
+                log.exception("ingest.broke", error=type(error).__name__)
+                PROCESSED.labels("broke").inc()
+                await self._again_later()
             self._answer_rings(rings)
             try:
                 async with asyncio.timeout(_LOOK_S):
                     await self._rung.wait()
             except TimeoutError:
                 continue
+
+    async def _again_later(self) -> None:
+        await asyncio.sleep(_RETRY_S)
+        self._rung.set()
 
     @staticmethod
     def _answer_rings(rings: list[asyncio.Future[None]]) -> None:
@@ -106,7 +122,11 @@ class Ingestor:
             documents = await self._inbox.read(self._lanes, self._next, self._batch)
             if not documents:
                 return
+            begun = time.monotonic()
             await self._process(documents)
+            now = time.monotonic()
+            if now < self._eased_until:
+                await asyncio.sleep(min(_REST_SHARE * (now - begun), self._eased_until - now))
             # Go on behind the last lane that was reached, so that a flood in one starves no other.
             self._next = int(documents[-1]["_id"][:2], 16) + 1
             if self._next >= self._lanes.stop:
@@ -156,6 +176,7 @@ def _is_refusal(error: PyMongoError) -> bool:
     """Whether the database refused what was asked, instead of not being able to do it now."""
     return (
         isinstance(error, OperationFailure | InvalidDocument)
+        and not error.timeout
         and not error.has_error_label("TransientTransactionError")
         and not error.has_error_label("RetryableWriteError")
     )

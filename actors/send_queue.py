@@ -34,6 +34,10 @@ class SendQueue:
         """Return whether a message waits."""
         return message_id in self._known
 
+    def message_ids(self) -> frozenset[str]:
+        """Return which messages wait."""
+        return frozenset(self._known)
+
     def add(self, message: Queued) -> None:
         """Let a message wait for its turn; one that waits already is left where it is."""
         if message.message_id not in self._known:

@@ -21,20 +21,25 @@ _CLOCK_SLACK = timedelta(seconds=60)
 
 @dataclass(slots=True)
 class Unsettled:
-    """A message whose send may or may not have reached X."""
+    """A message whose send may or may not have reached X.
+
+    It was claimed at `sent_after`, and X's list shows it from then on; looks are counted from `doubted_at`, so that a
+    long standstill does not use up the time in which X can be asked.
+    """
 
     message_id: str
     conversation_id: str
     participant_id: str
     content: str
     sent_after: datetime
+    doubted_at: datetime
     looks: int = 0
 
     def next_look(self, timeout_s: float) -> datetime | None:
         """Return when X is to be asked next; None when all looks were in vain."""
         if self.looks >= len(_SCHEDULE):
             return None
-        return self.sent_after + timedelta(seconds=_SCHEDULE[self.looks] * timeout_s)
+        return self.doubted_at + timedelta(seconds=_SCHEDULE[self.looks] * timeout_s)
 
 
 def find_sent(wanted: Unsettled, shown: Iterable[XMessage], own_id: str, taken: set[str]) -> XMessage | None:

@@ -45,6 +45,9 @@ class Services:
     async def ring(self) -> None:
         return
 
+    def ease(self, seconds: float) -> None:
+        return
+
     async def stop(self, grace_s: float) -> None:
         await self.host.stop(grace_s)
 

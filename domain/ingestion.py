@@ -76,6 +76,7 @@ class Ingestion:
         self._new_id = new_id
         self.contacts: dict[tuple[str, str], Draft] = {}
         self.conversations: dict[str, Draft] = {}
+        self.closed_conversations: dict[str, Draft] = {}
         self.outstanding: dict[tuple[str, str], list[Document]] = {}
         self.messages: list[Document] = []
         self.settled: list[tuple[str, str, datetime]] = []
@@ -90,6 +91,10 @@ class Ingestion:
         """Take note of a conversation that is open."""
         self.conversations[document["contactId"]] = Draft(document, is_new=False)
 
+    def know_closed_conversation(self, document: Document) -> None:
+        """Take note of a conversation that is closed and still has a message under way."""
+        self.closed_conversations[document["_id"]] = Draft(document, is_new=False)
+
     def know_outstanding(self, document: Document) -> None:
         """Take note of an outbound message that X has not been seen to have."""
         self.outstanding.setdefault((document["accountId"], document["twitterUserId"]), []).append(document)
@@ -103,6 +108,8 @@ class Ingestion:
                 self._take_inbound(account, event)
         elif event.kind is EventKind.REVOKE:
             self.revoked.append(account.id)
+            # Kept, so that it is known when it comes again: the account may be connected anew by then.
+            self._take_activity(account, event)
         elif event.kind not in FLEETING:
             self._take_activity(account, event)
 
@@ -127,12 +134,21 @@ class Ingestion:
             if same_text(message["content"], text):
                 waiting.remove(message)
                 self.settled.append((message["_id"], str(event.data["twitterMessageId"]), event.at))
+                self._count_sent(account, message, event)
                 return
         contact = self._contact(account, event)
         contact.add("messagesSent", 1)
         conversation = self._conversation(account, contact, event.at)
         answered(contact, conversation, event.at)
         self._add_message(account, conversation, event, direction="outbound", source="native", status="sent")
+
+    def _count_sent(self, account: AccountKey, message: Mapping[str, Any], event: XEvent) -> None:
+        contact = self.contacts.get((account.id, event.participant_id))
+        conversation = self.conversations.get(message["contactId"])
+        if conversation is None or conversation.document["_id"] != message["conversationId"]:
+            conversation = self.closed_conversations.get(message["conversationId"])
+        if contact is not None:
+            count_sent(contact, conversation, event.at)
 
     def _take_activity(self, account: AccountKey, event: XEvent) -> None:
         contact_id = None
@@ -273,6 +289,17 @@ def answered(contact: Draft, conversation: Draft, at: datetime) -> None:
         contact.add("responseSeconds", int((at - since).total_seconds()))
         contact.add("responseCount", 1)
         conversation.put("waitingSince", None)
+
+
+def count_sent(contact: Draft, conversation: Draft | None, at: datetime) -> None:
+    """Count a message of ours that X has taken, in the contact and in the conversation it belongs to."""
+    contact.add("messagesSent", 1)
+    if conversation is None:
+        return
+    answered(contact, conversation, at)
+    conversation.add("messageCount", 1)
+    if conversation.document["lastMessageAt"] < at:
+        conversation.put("lastMessageAt", at)
 
 
 def _renamed_by_hand(contact: Mapping[str, Any], name: str) -> bool:

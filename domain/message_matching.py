@@ -9,23 +9,40 @@ import html
 import re
 
 _SHORT_LINK = re.compile(r"https?://t\.co/\w+")
-_SPACE = re.compile(r"\s+")
+#: What X makes a link of: an address, or a bare name with a dot in it.
+_LINK_LIKE = re.compile(r"\w\.\w")
 
 
 def same_text(sent: str, shown: str) -> bool:
     """Return whether X could show `sent` as `shown`: equal but for white space, escapes and shortened links."""
-    wanted = _plain(sent)
-    seen = _plain(shown)
+    wanted = sent.split()
+    return any(_same_words(wanted, text.split()) for text in {shown, html.unescape(shown)})
+
+
+def _same_words(wanted: list[str], seen: list[str]) -> bool:
+    if _alike(wanted, seen):
+        return True
+    # A link that X appended for attached media has no counterpart in what was sent.
+    return bool(seen) and _SHORT_LINK.fullmatch(seen[-1]) is not None and _alike(wanted, seen[:-1])
+
+
+def _alike(wanted: list[str], seen: list[str]) -> bool:
+    # Links hold no white space, so that words stand against words; this also bounds the work.
+    return len(wanted) == len(seen) and all(map(_same_word, wanted, seen))
+
+
+def _same_word(wanted: str, seen: str) -> bool:
+    """Compare two words; each short link in `seen` stands for a link in `wanted`."""
     if wanted == seen:
         return True
-    pieces = _SHORT_LINK.split(seen)
-    if len(pieces) == 1:
+    first, *others = _SHORT_LINK.split(seen)
+    if not others or not wanted.startswith(first):
         return False
-    # A link that X appended for attached media has no counterpart in what was sent.
-    if not pieces[-1] and same_text(wanted, _SPACE.sub(" ", seen[: seen.rindex("http")])):
-        return True
-    return re.fullmatch(r"\S+".join(map(re.escape, pieces)), wanted) is not None
-
-
-def _plain(text: str) -> str:
-    return _SPACE.sub(" ", html.unescape(text)).strip()
+    position = len(first)
+    for piece in others[:-1]:
+        end = wanted.find(piece, position + 1)
+        if end < 0 or not _LINK_LIKE.search(wanted, position, end):
+            return False
+        position = end + len(piece)
+    end = len(wanted) - len(others[-1])
+    return wanted.endswith(others[-1]) and _LINK_LIKE.search(wanted, position, end) is not None

@@ -7,9 +7,12 @@ flush pays for hundreds of answers.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
 
 import structlog
+from prometheus_client import Counter, Histogram
 from pymongo.errors import PyMongoError
 
 from domain.clock import Clock
@@ -19,23 +22,36 @@ from storage.inbox import Inbox
 
 log = structlog.get_logger()
 
+REQUESTS = Counter("mktx_webhook_requests_total", "Webhook calls, by outcome", ["outcome"])
+EVENTS = Counter("mktx_webhook_events_total", "Events in accepted webhook calls")
+#: Observed once a group commit: a histogram's lock for each of thousands of calls a second would be felt.
+ACK = Histogram(
+    "mktx_webhook_ack_seconds",
+    "Time from a webhook call's head to its commit, of the call that waited longest in each group commit",
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+_ACCEPTED = REQUESTS.labels("accepted")
+
 _LARGEST_INSERT = 500
 _INSERTS_UNDER_WAY = 2
 _MOST_WAITING = 20_000
 
+#: A call's events, what is told once they are durable, and when the call arrived.
+_Call: TypeAlias = tuple[list[XEvent], asyncio.Future[None], float]
+
 
 class GroupCommit:
-    """Collects events and stores them in batches; `stored` is told the lanes that have got some."""
+    """Collects events and stores them in batches; `stored` is told which lanes have got some, of how many calls."""
 
-    def __init__(self, inbox: Inbox, clock: Clock, stored: Callable[[Iterable[int]], None]) -> None:
+    def __init__(self, inbox: Inbox, clock: Clock, stored: Callable[[Iterable[int], int], None]) -> None:
         self._inbox = inbox
         self._clock = clock
         self._stored = stored
-        self._waiting: list[tuple[list[XEvent], asyncio.Future[None]]] = []
+        self._waiting: list[_Call] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, events: list[XEvent]) -> Awaitable[None]:
-        """Return what to await until the events are durable.
+    def add(self, events: list[XEvent], arrived: float) -> Awaitable[None]:
+        """Return what to await until a call's events are durable; `arrived` is monotonic time in seconds.
 
         Raises:
             Overloaded: when too many wait already.
@@ -44,7 +60,7 @@ class GroupCommit:
         if len(self._waiting) >= _MOST_WAITING:
             raise Overloaded("The inbox can't keep up", retry_after_s=3)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((events, future))
+        self._waiting.append((events, future, arrived))
         if len(self._tasks) < _INSERTS_UNDER_WAY:
             task = asyncio.create_task(self._work())
             self._tasks.add(task)
@@ -56,22 +72,26 @@ class GroupCommit:
             batch, self._waiting = self._waiting[:_LARGEST_INSERT], self._waiting[_LARGEST_INSERT:]
             await self._store(batch)
 
-    async def _store(self, batch: list[tuple[list[XEvent], asyncio.Future[None]]]) -> None:
+    async def _store(self, batch: list[_Call]) -> None:
         failure: Unavailable | None = None
         lanes: set[int] = set()
         try:
-            lanes = await self._inbox.add((event for events, _ in batch for event in events), self._clock.now())
+            lanes = await self._inbox.add((event for events, _, _ in batch for event in events), self._clock.now())
         except PyMongoError as error:
             log.warning("inbox.insert_failed", error=type(error).__name__, calls=len(batch))
             failure = Unavailable("The event could not be stored", retry_after_s=3)
-        for _, future in batch:
+        for _, future, _ in batch:
             if future.done():
                 continue
             if failure is None:
                 future.set_result(None)
             else:
                 future.set_exception(failure)
-        self._stored(lanes)
+        if failure is None:
+            _ACCEPTED.inc(len(batch))
+            EVENTS.inc(sum(len(events) for events, _, _ in batch))
+            ACK.observe(time.monotonic() - batch[0][2])
+            self._stored(lanes, len(batch))
 
     async def close(self) -> None:
         """Wait until all that was added is answered."""

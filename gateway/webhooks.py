@@ -7,13 +7,14 @@ serve people's requests.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import time
 
 import orjson
 import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
-from prometheus_client import Counter, Histogram
 from pymongo.errors import PyMongoError
 
 from config.settings import Settings
@@ -24,7 +25,7 @@ from domain.ids import new_id
 from domain.x_normalise import UnknownEnvelope, normalise
 from domain.x_signature import crc_answer, is_signed
 from gateway.answers import JSON, REQUEST_ID
-from gateway.commit import GroupCommit
+from gateway.commit import REQUESTS, GroupCommit
 from gateway.middlewares.errors import errors
 from gateway.routing import API
 from storage.inbox import Inbox
@@ -37,14 +38,6 @@ SIGNATURE_HEADER = "x-twitter-webhooks-signature"
 
 _ANSWER = b'{"success":true,"data":null}'
 
-REQUESTS = Counter("mktx_webhook_requests_total", "Webhook calls, by outcome", ["outcome"])
-EVENTS = Counter("mktx_webhook_events_total", "Events in accepted webhook calls")
-ACK = Histogram(
-    "mktx_webhook_ack_seconds",
-    "Time from a webhook call's head to its answer, of calls that were answered 200",
-    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-)
-_ACCEPTED = REQUESTS.labels("accepted")
 _UNSIGNED = REQUESTS.labels("unsigned")
 _UNREADABLE = REQUESTS.labels("unreadable")
 _REFUSED = REQUESTS.labels("refused")
@@ -62,6 +55,8 @@ class Webhooks:
         self._commit = commit
         self._inbox = inbox
         self._clock = clock
+        self._process = os.urandom(6).hex()
+        self._numbers = itertools.count(1)
 
     def add_to(self, app: web.Application) -> None:
         """Register the paths; X uses one address for the challenge and the calls."""
@@ -75,7 +70,7 @@ class Webhooks:
         """Lead webhook calls past the other middlewares; their errors are answered in the same shape."""
         if request.match_info.handler != self._receive:
             return await handler(request)
-        request[REQUEST_ID] = new_id()
+        request[REQUEST_ID] = f"{self._process}-{next(self._numbers):x}"
         response = await errors(request, self._receive)
         if response.status != web.HTTPOk.status_code:
             self._count_refusal(response.status)
@@ -93,16 +88,12 @@ class Webhooks:
             _REFUSED.inc()
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
-        start = time.perf_counter()
+        start = time.monotonic()
         body = await self._read(request)
         if not is_signed(body, request.headers.get(SIGNATURE_HEADER), self._secrets):
             raise Unauthenticated("The signature is missing or wrong")
         events = await self._events(body)
-        if events:
-            await self._commit.add(events)
-        _ACCEPTED.inc()
-        EVENTS.inc(len(events))
-        ACK.observe(time.perf_counter() - start)
+        await self._commit.add(events, start)
         return web.Response(body=_ANSWER, content_type=JSON)
 
     async def _read(self, request: web.Request) -> bytes:

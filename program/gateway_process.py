@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import structlog
 from aiohttp import web
@@ -23,6 +23,7 @@ from gateway.background import Background
 from gateway.commit import GroupCommit
 from gateway.dependencies import Dependencies, PartHealth, Repositories
 from gateway.doorbell import Doorbell
+from gateway.easing import Easing
 from gateway.passwords import Passwords
 from gateway.tokens import AccessTokens
 from gateway.webhook_keeper import WebhookKeeper
@@ -57,7 +58,13 @@ class GatewayProcess:
         keeper = WebhookKeeper(settings, x)
         inbox = Inbox(self._client, self._database)
         doorbell = Doorbell(self._actors.hosts)
-        commit = GroupCommit(inbox, clock, doorbell.stored)
+        easing = Easing(self._actors.hosts)
+
+        def stored(lanes: Iterable[int], calls: int) -> None:
+            doorbell.stored(lanes)
+            easing.committed(calls)
+
+        commit = GroupCommit(inbox, clock, stored)
         app = create_app(
             Dependencies(
                 settings=settings,
@@ -97,6 +104,7 @@ class GatewayProcess:
         await runner.cleanup()
         await commit.close()
         await doorbell.close()
+        await easing.close()
         if self._stops_hosts and self._leads:
             await self._actors.stop_hosts(settings.shutdown_grace_s / 2)
         await self._actors.close()

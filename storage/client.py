@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeAlias, cast
 
 from bson.codec_options import CodecOptions
@@ -66,6 +68,29 @@ def database_of(client: Client, settings: Settings) -> Database:
     )
 
 
+@contextlib.asynccontextmanager
+async def session_of(client: Client) -> AsyncIterator[Session]:
+    """Open a session for transactions."""
+    opened: object = client.start_session()
+    session = cast(Session, await opened if inspect.isawaitable(opened) else opened)  # Motor's is awaited
+    async with session:
+        yield session
+
+
+async def begin(session: Session, read_concern: ReadConcern | None = None) -> None:
+    """Begin a transaction with durable writes."""
+    begun: object = session.start_transaction(read_concern=read_concern, write_concern=DURABLE)
+    if inspect.isawaitable(begun):  # Motor's is not
+        await begun
+
+
+async def aggregated(collection: Collection, pipeline: Sequence[Document]) -> list[Document]:
+    """Return what a pipeline makes of a collection."""
+    opened: object = collection.aggregate(pipeline)
+    cursor = cast(AsyncIterator[Document], await opened if inspect.isawaitable(opened) else opened)
+    return [document async for document in cursor]
+
+
 async def check(database: Database) -> None:
     """Ask the database for a sign of life.
 
@@ -82,4 +107,6 @@ async def close_client(client: Client) -> None:
     """Close a client, without waiting for a server that has gone before it."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-            await client.close()
+            closing: object = client.close()
+            if inspect.isawaitable(closing):  # Motor's is not
+                await closing

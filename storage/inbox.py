@@ -17,7 +17,7 @@ from typing import cast
 
 from domain.events import EventKind, Profile, XEvent
 from domain.partition import lane_of, partition_of
-from storage.client import Client, Database, Document
+from storage.client import Client, Database, Document, Session, aggregated, session_of
 
 
 def lane_of_event(event: XEvent) -> int:
@@ -108,10 +108,14 @@ class Inbox:
             {"_id": f"{document['_id']}-{number:04x}", "receivedAt": document["receivedAt"], "events": [entry]}
             for number, entry in enumerate(document["events"])
         ]
-        async with self._client.start_session() as session, await session.start_transaction():
+
+        async def work(session: Session) -> None:
             deleted = await self._inbox.delete_one({"_id": document["_id"]}, session=session)
             if deleted.deleted_count:
                 await self._inbox.insert_many(parts, session=session)
+
+        async with session_of(self._client) as session:
+            await session.with_transaction(work)
 
     async def bury(self, document: Document, reason: str, now: datetime) -> None:
         """Move a document that can't be processed to the dead letters."""
@@ -126,8 +130,7 @@ class Inbox:
     async def pending(self) -> int:
         """Return how many events wait."""
         pipeline: Sequence[Document] = [{"$group": {"_id": None, "events": {"$sum": {"$size": "$events"}}}}]
-        async with await self._inbox.aggregate(pipeline) as cursor:
-            return sum([int(group["events"]) async for group in cursor])
+        return sum(int(group["events"]) for group in await aggregated(self._inbox, pipeline))
 
     async def oldest(self) -> datetime | None:
         """Return when the oldest waiting document arrived, of the first lane that has one."""

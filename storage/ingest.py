@@ -21,10 +21,10 @@ from domain.events import EventKind, XEvent
 from domain.ids import new_id
 from domain.ingestion import AccountKey, Draft, Ingestion, activity_id
 from storage.account_directory import AccountDirectory
-from storage.client import DURABLE, Client, Database, Document, Session
+from storage.client import Client, Database, Document, Session, begin, session_of
 from storage.inbox import entry_of, event_of
 from storage.message_counts import additions
-from storage.outbox import confirm_in
+from storage.outbox import mark_sent_in
 
 _SNAPSHOT = ReadConcern("snapshot")
 _ATTEMPTS = 20
@@ -73,7 +73,7 @@ class Ingest:
         """
         events = list({e["key"]: event_of(e) for document in documents for e in document["events"]}.values())
         accounts = await self._accounts.find({event.for_user_id for event in events})
-        async with self._client.start_session() as session:
+        async with session_of(self._client) as session:
             for attempt in range(_ATTEMPTS):
                 try:
                     return await self._attempt(session, documents, events, accounts)
@@ -88,7 +88,7 @@ class Ingest:
     async def _attempt(
         self, session: Session, documents: list[Document], events: list[XEvent], accounts: dict[str, AccountKey]
     ) -> Ingested:
-        await session.start_transaction(read_concern=_SNAPSHOT, write_concern=DURABLE)
+        await begin(session, _SNAPSHOT)
         known = await self._already_there(session, events, accounts)
         ingestion = Ingestion(self._clock.now(), new_id)
         routed: list[tuple[AccountKey, XEvent]] = []
@@ -180,6 +180,11 @@ class Ingest:
             query = {"accountId": account_id, "contactId": {"$in": ids}, "status": "open"}
             async for conversation in self._database["conversations"].find(query, session=session):
                 ingestion.know_conversation(conversation)
+        await self._learn_outstanding(session, ingestion, echoed)
+
+    async def _learn_outstanding(self, session: Session, ingestion: Ingestion, echoed: dict[str, set[str]]) -> None:
+        """Tell the ingestion which sends of ours may be seen in echoes, and of the closed conversations they are in."""
+        elsewhere: set[str] = set()
         for account_id, users in echoed.items():
             unseen: Document = {
                 "accountId": account_id,
@@ -190,15 +195,23 @@ class Ingest:
             cursor = self._database["messages"].find(unseen, session=session).sort("createdAt", 1)
             async for message in cursor:
                 ingestion.know_outstanding(message)
+                known = ingestion.conversations.get(message["contactId"])
+                if known is None or known.document["_id"] != message["conversationId"]:
+                    elsewhere.add(message["conversationId"])
+        if elsewhere:
+            closed = self._database["conversations"].find({"_id": {"$in": list(elsewhere)}}, session=session)
+            async for conversation in closed:
+                ingestion.know_closed_conversation(conversation)
 
     async def _write(self, session: Session, ingestion: Ingestion, unrouted: list[XEvent]) -> None:
         now = self._clock.now()
-        for name, drafts in (("contacts", ingestion.contacts), ("conversations", ingestion.conversations)):
-            writes = list(_writes(drafts.values()))
+        conversations = [*ingestion.conversations.values(), *ingestion.closed_conversations.values()]
+        for name, drafts in (("contacts", [*ingestion.contacts.values()]), ("conversations", conversations)):
+            writes = list(_writes(drafts))
             if writes:
                 await self._database[name].bulk_write(writes, ordered=False, session=session)
         for message_id, x_id, at in ingestion.settled:
-            await confirm_in(self._database, session, message_id, x_id, at, settled_by="echo")
+            await mark_sent_in(self._database, session, message_id, x_id, at, settled_by="echo")
         if ingestion.messages:
             await self._database["messages"].insert_many(ingestion.messages, ordered=False, session=session)
             counts = additions(ingestion.messages, self._name)

@@ -18,14 +18,17 @@ def month_of(moment: datetime) -> str:
     return f"{moment:%Y-%m}"
 
 
-def additions(messages: Iterable[Mapping[str, object]], spread: str) -> list[UpdateOne]:
-    """Return the writes that count messages (`merchantId, accountId, at`) under one part of the spread."""
+def additions(messages: Iterable[Mapping[str, object]], spread: str, each: int = 1) -> list[UpdateOne]:
+    """Return the writes that count messages (`merchantId, accountId, at`) under one part of the spread.
+
+    `each` is -1 for messages that turn out not to exist.
+    """
     counts: dict[tuple[object, object, str], int] = {}
     for message in messages:
         moment = message["at"]
         if isinstance(moment, datetime):
             key = (message["merchantId"], message["accountId"], month_of(moment))
-            counts[key] = counts.get(key, 0) + 1
+            counts[key] = counts.get(key, 0) + each
     return [
         UpdateOne(
             {"_id": f"{account_id}|{month}|{spread}"},

@@ -16,20 +16,22 @@ from datetime import datetime
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from domain.ingestion import Draft, answered
+from domain.ingestion import Draft, count_sent
 from domain.message_state import Failure
-from storage.client import Client, Database, Document, Session
+from storage.client import Client, Database, Document, Session, session_of
 from storage.message_counts import additions
 
 _UNCONFIRMED = ["sending", "unknown"]
+#: Evidence by the text alone, which gives way to an answer of X.
+_WEAKER = frozenset({"echo", "lookup"})
 
 
-async def confirm_in(
+async def mark_sent_in(
     database: Database, session: Session, message_id: str, x_id: str, at: datetime, *, settled_by: str
-) -> bool:
-    """Within a transaction: X has the message. Returns whether it was news.
+) -> Document | None:
+    """Within a transaction: X has the message, which counts for its month. Returns it as it was, None if it was known.
 
-    The contact's counter, the conversation's response time and the message change together, once.
+    What it means for contact and conversation is the caller's to write, in the same transaction.
     """
     message = await database["messages"].find_one_and_update(
         {"_id": message_id, "status": {"$in": _UNCONFIRMED}},
@@ -39,27 +41,63 @@ async def confirm_in(
         },
         session=session,
     )
+    if message is not None:
+        counts = additions([{**message, "at": at}], f"sent{message_id[-1]}")
+        await database["messageCounts"].bulk_write(counts, ordered=False, session=session)
+    return message
+
+
+async def confirm_in(
+    database: Database, session: Session, message_id: str, x_id: str, at: datetime, *, settled_by: str
+) -> bool:
+    """Within a transaction: X has the message. Returns whether it was news.
+
+    The contact's counter, the conversation's response time and the message change together, once.
+    """
+    message = await mark_sent_in(database, session, message_id, x_id, at, settled_by=settled_by)
     if message is None:
         return False
     contact = Draft({"_id": message["contactId"]}, is_new=False)
     contact.add("messagesSent", 1)
     stored = await database["conversations"].find_one({"_id": message["conversationId"]}, session=session)
-    if stored is not None:
-        conversation = Draft(stored, is_new=False)
-        answered(contact, conversation, at)
-        if stored["lastMessageAt"] < at:
-            conversation.put("lastMessageAt", at)
-        conversation.add("messageCount", 1)
+    conversation = Draft(stored, is_new=False) if stored is not None else None
+    count_sent(contact, conversation, at)
+    if conversation is not None:
         update: Document = {"$inc": conversation.increments}
         if conversation.changes:
             update["$set"] = conversation.changes
-        await database["conversations"].update_one({"_id": stored["_id"]}, update, session=session)
-    counts = additions([{**message, "at": at}], f"sent{message_id[-1]}")
-    await database["messageCounts"].bulk_write(counts, ordered=False, session=session)
+        await database["conversations"].update_one({"_id": message["conversationId"]}, update, session=session)
     await database["contacts"].update_one(
         {"_id": contact.document["_id"]}, {"$inc": contact.increments}, session=session
     )
     return True
+
+
+async def _take_back_in(database: Database, session: Session, message_id: str, x_id: str) -> None:
+    """Within a transaction: take X's id, and what was counted with it, from the message that has it on weaker evidence.
+
+    What was kept of response times stays: the customer has been answered at that moment, by one message or the other.
+    """
+    messages = database["messages"]
+    own = await messages.find_one({"_id": message_id}, {"accountId": 1}, session=session)
+    if own is None:
+        return
+    query = {"accountId": own["accountId"], "twitterMessageId": x_id, "_id": {"$ne": message_id}}
+    other = await messages.find_one(query, session=session)
+    if other is None or not (other["source"] == "native" or other.get("settledBy") in _WEAKER):
+        return
+    if other["source"] == "native":
+        await messages.delete_one({"_id": other["_id"]}, session=session)
+    else:
+        doubt: Document = {"status": "unknown", "pending": True, "twitterMessageId": None, "sentAt": None}
+        doubt |= {"at": other["createdAt"], "claim": {"at": other["createdAt"]}}
+        await messages.update_one({"_id": other["_id"]}, {"$set": doubt, "$unset": {"settledBy": ""}}, session=session)
+    for name, key, counter in (
+        ("contacts", "contactId", "messagesSent"),
+        ("conversations", "conversationId", "messageCount"),
+    ):
+        await database[name].update_one({"_id": other[key]}, {"$inc": {counter: -1}}, session=session)
+    await database["messageCounts"].bulk_write(additions([other], "taken-back", -1), ordered=False, session=session)
 
 
 class Outbox:
@@ -94,27 +132,29 @@ class Outbox:
     async def confirm(self, message_id: str, x_id: str, at: datetime, *, settled_by: str) -> bool:
         """X has the message under this id.
 
-        An echo may have given the id to another message with the same text, whose outcome was not known: what X
-        answered is better evidence, so that message goes back to `unknown`.
-        """
-        try:
-            return await self._confirm(message_id, x_id, at, settled_by)
-        except DuplicateKeyError:
-            await self._messages.update_one(
-                {"_id": {"$ne": message_id}, "twitterMessageId": x_id, "settledBy": "echo"},
-                {
-                    "$set": {"status": "unknown", "pending": True, "twitterMessageId": None, "claim": {"at": at}},
-                    "$unset": {"settledBy": ""},
-                },
-            )
-            return await self._confirm(message_id, x_id, at, settled_by)
+        An echo or a look into X's list may have given the id to another message with the same text, whose outcome was
+        not known; or X shows the text so changed that its echo was taken for a message from X's own app. What X
+        answered is better evidence: the one goes back to `unknown`, the other is this message and is removed.
 
-    async def _confirm(self, message_id: str, x_id: str, at: datetime, settled_by: str) -> bool:
+        Raises:
+            DuplicateKeyError: when X gave the id to another message too, or this one was found by a look and another
+                message has it meanwhile.
+        """
+
         async def work(session: Session) -> bool:
             return await confirm_in(self._database, session, message_id, x_id, at, settled_by=settled_by)
 
-        async with self._client.start_session() as session:
-            return await session.with_transaction(work)
+        async def correct(session: Session) -> bool:
+            await _take_back_in(self._database, session, message_id, x_id)
+            return await work(session)
+
+        async with session_of(self._client) as session:
+            try:
+                return await session.with_transaction(work)
+            except DuplicateKeyError:
+                if settled_by != "answer":
+                    raise
+                return await session.with_transaction(correct)
 
     async def release(self, message_id: str) -> None:
         """X certainly does not have it: it may be sent again."""
@@ -128,9 +168,9 @@ class Outbox:
             {"_id": {"$in": list(message_ids)}, "status": "sending"}, {"$set": {"status": "unknown"}}
         )
 
-    async def fail(self, message_id: str, failure: Failure) -> None:
-        """It will not be sent."""
-        await self._messages.update_one(
+    async def fail(self, message_id: str, failure: Failure) -> bool:
+        """It will not be sent. Returns whether it was still under way."""
+        result = await self._messages.update_one(
             {"_id": message_id, "pending": True},
             {
                 "$set": {
@@ -140,6 +180,7 @@ class Outbox:
                 "$unset": {"pending": "", "claim": ""},
             },
         )
+        return result.modified_count == 1
 
     async def sender(self, account_id: str) -> Document | None:
         """Return what the account's actor needs of the account: merchantId, twitterUserId, connected."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import cast
 
 import structlog
@@ -76,14 +77,13 @@ class ActorHost:
         name = (call.kind, call.key)
         activation = self._activations.get(name)
         if activation is None:
-            factory = self._factories.get(call.kind)
-            if factory is None:
-                reply(Outcome(call.id, ActorFailed(f"There is no actor kind {call.kind!r}"), True))
+            actor = self._make(call, reply)
+            if actor is None:
                 return
-            activation = self._activations[name] = _Activation(factory(call.key))
+            # Before the newcomer is in the table: it has no message yet and would look idle.
+            self._shed()
+            activation = self._activations[name] = _Activation(actor)
             self.stats.activated += 1
-            if len(self._activations) > self._limit:
-                self._shed()
         mailbox = activation.mailbox
         if mailbox is None:
             mailbox = activation.mailbox = deque()
@@ -97,6 +97,20 @@ class ActorHost:
             task = asyncio.get_running_loop().create_task(self._run(name, activation))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _make(self, call: Call, reply: Reply) -> Actor | None:
+        """Make the actor of a call; answers the call where that can't be done."""
+        factory = self._factories.get(call.kind)
+        if factory is None:
+            reply(Outcome(call.id, ActorFailed(f"There is no actor kind {call.kind!r}"), True))
+            return None
+        try:
+            return factory(call.key)
+        except Exception as error:
+            self.stats.failures += 1
+            log.exception("actor.not_made", kind=call.kind, error=type(error).__name__)
+            reply(Outcome(call.id, ActorFailed("The actor could not start"), True))
+            return None
 
     async def _run(self, name: tuple[str, str], activation: _Activation) -> None:
         mailbox = cast(deque[tuple[Call, Reply]], activation.mailbox)
@@ -122,7 +136,10 @@ class ActorHost:
         except MktxError as error:
             self._discard(name, activation, error)
             return False
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if _told_to_end(error):
+                self._discard(name, activation, Fenced("This host is stopping"))
+                raise
             log.exception("actor.activation_failed", kind=name[0], error=type(error).__name__)
             self.stats.failures += 1
             self._discard(name, activation, ActorFailed("The actor could not start"))
@@ -143,7 +160,10 @@ class ActorHost:
             value = await (method(*call.args, **call.kwargs) if call.kwargs else method(*call.args))
         except MktxError as error:
             return Outcome(call.id, error, True)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if _told_to_end(error):
+                reply(Outcome(call.id, CallExpired("This host is stopping"), True))
+                raise
             self.stats.failures += 1
             log.exception("actor.turn_failed", kind=call.kind, method=call.method, error=type(error).__name__)
             return Outcome(call.id, ActorFailed("The actor failed"), True)
@@ -157,28 +177,33 @@ class ActorHost:
         if self._activations.get(name) is activation:
             del self._activations[name]
         waiting, activation.mailbox = activation.mailbox or deque(), None
-        activation.actor.on_deactivate()
-        self.stats.deactivated += 1
+        self._let_go(name, activation)
         for call, reply in waiting:
             reply(Outcome(call.id, error, True))
 
     def _shed(self) -> None:
-        """Make room: put the least recently used idle actors out of memory."""
-        excess = len(self._activations) - self._limit
-        for name, activation in list(self._activations.items()):
-            if excess <= 0:
-                return
-            if self._is_idle(activation):
-                self._deactivate(name, activation)
-                excess -= 1
+        """Make room for one more: put the least recently used idle actors out of memory."""
+        excess = len(self._activations) + 1 - self._limit
+        if excess <= 0:
+            return
+        idle = ((name, activation) for name, activation in self._activations.items() if self._is_idle(activation))
+        for name, activation in list(islice(idle, excess)):
+            self._deactivate(name, activation)
 
     def _is_idle(self, activation: _Activation) -> bool:
         return not activation.running and not activation.mailbox and not activation.actor.busy()
 
     def _deactivate(self, name: tuple[str, str], activation: _Activation) -> None:
         del self._activations[name]
+        self._let_go(name, activation)
+
+    def _let_go(self, name: tuple[str, str], activation: _Activation) -> None:
         self.stats.deactivated += 1
-        activation.actor.on_deactivate()
+        try:
+            activation.actor.on_deactivate()
+        except Exception as error:
+            # It has left the table already; whatever it failed to let go of, nobody else may suffer for it.
+            log.exception("actor.deactivation_failed", kind=name[0], error=type(error).__name__)
 
     def sweep(self) -> None:
         """Put every actor out of memory that has been idle for long enough."""
@@ -203,15 +228,28 @@ class ActorHost:
         self._stopping = True
         if self._sweeper:
             self._sweeper.cancel()
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=grace_s)
+        turns = set(self._tasks)
+        if turns:
+            await asyncio.wait(turns, timeout=grace_s)
         draining = [asyncio.create_task(a.actor.drain()) for a in self._activations.values() if a.actor.busy()]
         if draining:
             await asyncio.wait(draining, timeout=grace_s)
-        for task in (*self._tasks, *draining):
+        for task in (*turns, *draining):
             task.cancel()
+        for outcome in await asyncio.gather(*turns, *draining, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                log.error("actor.drain_failed", exc_info=outcome)
+        for activation in self._activations.values():
+            for call, reply in activation.mailbox or ():
+                reply(Outcome(call.id, Fenced("This host is stopping"), True))
         for name, activation in list(self._activations.items()):
             self._deactivate(name, activation)
+
+
+def _told_to_end(error: BaseException) -> bool:
+    """Whether the turn's own task is being cancelled, and not merely something that the turn waited for."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def _outcome_of(call: Call, future: asyncio.Future[object]) -> Outcome:

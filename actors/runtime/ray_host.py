@@ -35,6 +35,10 @@ class HostServices(Protocol):
         """Take note that there is something new in the inbox."""
         ...
 
+    def ease(self, seconds: float) -> None:
+        """Go on with what needs no answer at a fraction of the pace for a while."""
+        ...
+
     async def stop(self, grace_s: float) -> None:
         """Finish the work in hand and disconnect."""
         ...
@@ -102,6 +106,11 @@ class RayHost:
         """Take note that there is something new in the inbox; answers when it has been dealt with."""
         if self._services is not None:
             await self._services.ring()
+
+    async def ease(self, seconds: float) -> None:
+        """Go on with what needs no answer at a fraction of the pace for a while."""
+        if self._services is not None:
+            self._services.ease(seconds)
 
     async def stop(self, grace_s: float) -> None:
         """Finish the work in hand."""

@@ -109,6 +109,13 @@ class RayTransport:
         except (RayError, AttributeError) as error:
             raise HostGone(f"Host {self._index} is gone") from error
 
+    async def ease(self, seconds: float) -> None:
+        """Have the host go on with what needs no answer at a fraction of its pace for a while."""
+        try:
+            await self._handle.ease.remote(seconds)
+        except (RayError, AttributeError) as error:
+            raise HostGone(f"Host {self._index} is gone") from error
+
     async def stop(self, grace_s: float) -> None:
         """Have the host finish its work, and end its process."""
         if self._handle is None:

@@ -15,9 +15,9 @@ from typing import Protocol
 
 import structlog
 
-from actors.runtime.errors import CallExpired, HostGone
+from actors.runtime.errors import ActorFailed, CallExpired, HostGone
 from actors.runtime.system import settle
-from actors.runtime.wire import Call, Outcome, decode_outcomes, encode_calls
+from actors.runtime.wire import Call, Outcome, can_travel, decode_outcomes, encode_calls
 
 log = structlog.get_logger()
 
@@ -79,6 +79,9 @@ class Route:
     ) -> Awaitable[object]:
         """Send a message with the next batch and return what to await for its answer."""
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            future.set_exception(CallExpired("The program is stopping", retry_after_s=2))
+            return future
         call = Call(next(self._ids), kind, key, method, args, kwargs or None, time.time() + timeout_s)
         self._waiting[call.id] = (call, future)
         self._outbox.append(call)
@@ -99,14 +102,25 @@ class Route:
         while self._outbox and self._up.is_set():
             batch, self._outbox = self._outbox[:_BATCH_LIMIT], self._outbox[_BATCH_LIMIT:]
             session = self._session
+            data = self._encode(batch)
             try:
-                answers = await self._transport.deliver(session, next(self._batches), encode_calls(batch))
+                answers = await self._transport.deliver(session, next(self._batches), data)
             except HostGone:
                 if session == self._session and self._up.is_set():
                     self._lost()
                     self._reopen()
                 return
             self._settle(decode_outcomes(answers))
+
+    def _encode(self, batch: list[Call]) -> bytes:
+        """Encode a batch; a call whose arguments can't be sent fails alone."""
+        try:
+            return encode_calls(batch)
+        except Exception as error:
+            log.exception("call.cannot_travel", error=type(error).__name__)
+            stuck = [call for call in batch if not can_travel(tuple(call))]
+            self._settle([Outcome(call.id, ActorFailed("The call can't be sent"), True) for call in stuck])
+            return encode_calls([call for call in batch if call not in stuck])
 
     def _settle(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
@@ -136,12 +150,21 @@ class Route:
             except HostGone:
                 self._lost()
                 await asyncio.sleep(_RETRY_S)
+            except Exception as error:
+                # Without this loop no late answer would ever come again.
+                log.exception("route.collect_failed", caller=self._caller, error=type(error).__name__)
+                self._lost()
+                await asyncio.sleep(_RETRY_S)
 
     async def _connect(self) -> None:
         """Find the host and send it all that is unanswered, under a session name that no former call knows."""
         await self._transport.reconnect()
         self._session = f"{self._caller}/{next(self._sessions)}"
         self._batches = itertools.count()
+        # A delivery of the lost session may hang; it must not keep its place from the new one.
+        for task in self._deliveries:
+            task.cancel()
+        self._deliveries.clear()
         self._outbox = [call for call, _ in self._waiting.values()]
         self._up.set()
         self._pump()

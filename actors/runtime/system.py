@@ -83,18 +83,23 @@ class LocalActors:
         """Return a stand-in for an actor of this process."""
         return reference(self, kind, key, timeout_s)
 
-    async def call(
+    def call(
         self, kind: str, key: str, method: str, args: tuple[object, ...], kwargs: dict[str, object], timeout_s: float
-    ) -> object:
-        """Run a message here and return its result."""
-        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    ) -> Awaitable[object]:
+        """Put a message into its actor's mailbox, at once, and return what to await for its answer."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[object] = loop.create_future()
         call = Call(next(self._ids), kind, key, method, args, kwargs or None, time.time() + timeout_s)
         self._host.dispatch(call, lambda outcome: settle(future, outcome))
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await future
-        except TimeoutError:
-            raise CallExpired("The actor did not answer in time", retry_after_s=2) from None
+        if not future.done():
+            expiry = loop.call_later(timeout_s, _expire, future)
+            future.add_done_callback(lambda _: expiry.cancel())
+        return future
+
+
+def _expire(future: asyncio.Future[object]) -> None:
+    if not future.done():
+        future.set_exception(CallExpired("The actor did not answer in time", retry_after_s=2))
 
 
 def settle(future: asyncio.Future[object], outcome: Outcome) -> None:

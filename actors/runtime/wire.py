@@ -10,6 +10,12 @@ import pickle
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import structlog
+
+from actors.runtime.errors import ActorFailed
+
+log = structlog.get_logger()
+
 _PROTOCOL = 5
 
 
@@ -38,14 +44,32 @@ def encode_calls(calls: Sequence[Call]) -> bytes:
     return pickle.dumps([tuple(call) for call in calls], _PROTOCOL)
 
 
+def can_travel(value: object) -> bool:
+    """Whether a value survives the way to another process."""
+    try:
+        pickle.loads(pickle.dumps(value, _PROTOCOL))  # noqa: S301  # our own, made in the same expression
+    except Exception:  # noqa: BLE001  # a value's own code runs here, and may raise anything
+        return False
+    return True
+
+
 def decode_calls(data: bytes) -> list[Call]:
     """Decode a batch of calls."""
     return [Call._make(fields) for fields in pickle.loads(data)]  # noqa: S301  # see the module's docstring
 
 
 def encode_outcomes(outcomes: Sequence[Outcome]) -> bytes:
-    """Encode a batch of outcomes."""
-    return pickle.dumps([tuple(outcome) for outcome in outcomes], _PROTOCOL)
+    """Encode a batch of outcomes; what can't be sent becomes `ActorFailed`, an error that can't be read back too."""
+    safe = [outcome if not outcome.failed or can_travel(outcome.value) else _broken(outcome) for outcome in outcomes]
+    try:
+        return pickle.dumps([tuple(outcome) for outcome in safe], _PROTOCOL)
+    except Exception:  # noqa: BLE001  # one result that can't travel must not take the others with it
+        return pickle.dumps([tuple(o if can_travel(o.value) else _broken(o)) for o in safe], _PROTOCOL)
+
+
+def _broken(outcome: Outcome) -> Outcome:
+    log.error("outcome.cannot_travel", type=type(outcome.value).__name__)
+    return Outcome(outcome.id, ActorFailed("The answer can't be sent"), True)
 
 
 def decode_outcomes(data: bytes) -> list[Outcome]:
