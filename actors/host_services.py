@@ -17,11 +17,12 @@ from actors.clients.x_transport import open_session
 from actors.ingestor import Ingestor
 from actors.runtime.host import ActorHost
 from actors.runtime.ray_host import HostServices
+from actors.runtime.reminders import ReminderService
 from actors.runtime.wire import Call, Outcome
 from config.logs import configure_logs
 from config.settings import Settings
 from domain.clock import SystemClock
-from domain.partition import host_of, lanes_of, partition_of
+from domain.partition import host_of, lanes_of, partition_of, partitions_of
 from storage.account_directory import AccountDirectory
 from storage.accounts import Accounts
 from storage.actor_states import ActorStates
@@ -31,6 +32,7 @@ from storage.epochs import next_epoch
 from storage.inbox import Inbox
 from storage.ingest import Ingest, Ingested
 from storage.outbox import Outbox
+from storage.reminders import Reminders
 
 if TYPE_CHECKING:
     from actors.runtime.ray_system import RayActors
@@ -58,6 +60,7 @@ class Services:
         self._session: aiohttp.ClientSession | None = None
         self._ingestors: list[Ingestor] = []
         self._outbox: Outbox | None = None
+        self._reminders: ReminderService | None = None
         self._resuming: asyncio.Task[None] | None = None
         self._elsewhere: RayActors | None = None
 
@@ -106,6 +109,10 @@ class Services:
             self._elsewhere.start()
         for ingestor in self._ingestors:
             ingestor.start()
+        self._reminders = ReminderService(
+            Reminders(database), self.host, partitions_of(self._index, self._hosts), self._clock
+        )
+        self._reminders.start()
         self._resuming = asyncio.create_task(self._resume_for_ever())
         log.info("host.ready", index=self._index, epoch=self.epoch)
 
@@ -122,6 +129,8 @@ class Services:
         """Finish batches and sends under way; everything else stays in the database."""
         if self._resuming:
             self._resuming.cancel()
+        if self._reminders:
+            await self._reminders.stop()
         await asyncio.gather(*(ingestor.stop() for ingestor in self._ingestors))
         await self.host.stop(grace_s)
         if self._elsewhere:
