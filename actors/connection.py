@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeVar
@@ -13,8 +14,8 @@ from actors.host_services import MakeServices
 from actors.runtime.actor import Actor
 from actors.runtime.errors import HostGone
 from actors.runtime.system import reference
-from config.environment import set_here
-from config.settings import Settings
+from config.environment import child_environment, set_here
+from config.settings import PREFIX, Settings
 from domain.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class ActorConnection:
     def __init__(self, settings: Settings, hosts: int, *, version: str, creates_hosts: bool) -> None:
         self._settings = settings
         self._count = hosts
-        self._version = version
+        self._version = f"{version}-{_digest(settings)}"
         self._creates_hosts = creates_hosts
         self._actors: RayActors | None = None
         self._task: asyncio.Task[None] | None = None
@@ -123,6 +124,12 @@ class ActorConnection:
         """Have every host finish its work and end its process."""
         if self._actors:
             await asyncio.gather(*(transport.stop(grace_s) for transport in self._actors.transports))
+
+
+def _digest(settings: Settings) -> str:
+    """Return a mark that changes with any setting: hosts that run with other ones are replaced."""
+    values = {name: value for name, value in child_environment(settings).items() if name.startswith(PREFIX)}
+    return hashlib.blake2b(repr(sorted(values.items())).encode(), digest_size=4).hexdigest()
 
 
 class NearHost:

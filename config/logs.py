@@ -94,3 +94,5 @@ def configure_logs(settings: Settings, *, process: str, to_socket: bool | None =
     )
     # tweepy's debug lines hold the Authorization header.
     logging.getLogger("tweepy").setLevel(logging.WARNING)
+    # At DEBUG oauthlib writes tokens and signatures.
+    logging.getLogger("oauthlib").setLevel(logging.WARNING)

@@ -23,7 +23,9 @@ _RETRY_S = 5.0
 class WebhookKeeper:
     """Registers the webhook when it is not there, has it validated again when it is invalid."""
 
-    def __init__(self, settings: Settings, x: XApp) -> None:
+    def __init__(self, settings: Settings, x: XApp, *, registers: bool) -> None:
+        """Make a keeper; of several gateways one `registers`, the others only learn the webhook's id."""
+        self._registers = registers
         self._settings = settings
         self._x = x
         self._url = f"{settings.public_url}{PATH}"
@@ -43,7 +45,7 @@ class WebhookKeeper:
 
     async def _keep(self) -> None:
         while True:
-            pause = self._settings.x_webhook_check_s
+            pause = self._settings.x_webhook_check_s if self.webhook_id else _RETRY_S
             try:
                 await self._check()
             except XApiError as error:
@@ -54,16 +56,18 @@ class WebhookKeeper:
 
     async def _check(self) -> None:
         webhook = self._ours(await self._x.webhooks())
+        if webhook is None and not self._registers:
+            return
         if webhook is None:
             webhook = await self._x.register_webhook(self._url)
             log.info("webhook.registered", webhook_id=webhook.id)
-        elif not webhook.valid:
+        elif not webhook.valid and self._registers:
             valid = await self._x.validate_webhook(webhook.id)
             log.warning("webhook.was_invalid", webhook_id=webhook.id, valid=valid)
             VALID.set(1 if valid else 0)
             return
         self.webhook_id = webhook.id
-        VALID.set(1)
+        VALID.set(1 if webhook.valid else 0)
 
     def _ours(self, webhooks: list[XWebhook]) -> XWebhook | None:
         """Return our webhook among those of the app; nobody else's is ever touched."""

@@ -46,7 +46,10 @@ def show(found: Sequence[tuple[str, Finding]], stream: TextIO) -> None:
             advice = f" -> {finding.advice}" if finding.advice else ""
             console.print(f"{finding.outcome.value:<8} {name:<23} {finding.found}{advice}", soft_wrap=True)
         return
-    table = Table("check", "", "found", "what to do")
+    table = Table()
+    for heading in ("check", "", "found", "what to do"):
+        # Names of settings are to be copied: none is cut.
+        table.add_column(heading, overflow="fold")
     for name, finding in found:
         colour = _COLOURS[finding.outcome]
         table.add_row(

@@ -55,7 +55,7 @@ class GatewayProcess:
         settings, clock = self._settings, SystemClock()
         session = open_session()
         x = XApp(settings, session, clock)
-        keeper = WebhookKeeper(settings, x)
+        keeper = WebhookKeeper(settings, x, registers=self._leads)
         inbox = Inbox(self._client, self._database)
         doorbell = Doorbell(self._actors.hosts)
         easing = Easing(self._actors.hosts)

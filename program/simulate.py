@@ -32,6 +32,7 @@ from program.simulation_sandbox import LoadProgress, Sandbox, SandboxFailed
 from program.supervisor import Supervisor, until_told_to_stop
 from storage.client import Database, close_client, database_of, open_client
 from storage.embedded import EmbeddedMongoFailed
+from storage.inbox import Inbox
 
 _BALANCED: Final = 0
 _FAILED: Final = 1
@@ -169,7 +170,7 @@ class Watch:
         self._sandbox = sandbox
         self._database = database
         self._agent = agent
-        self._inbox = database["inbox"]
+        self._inbox = Inbox(database.client, database)
         self._moved_at = self._looked_at = time.monotonic()
         self._stored = 0
         self._before: tuple[int, ...] = ()
@@ -179,7 +180,7 @@ class Watch:
         load = await self._sandbox.load()
         answers = len(self._agent.texts)
         stored = max(0, int(await self._database["messages"].estimated_document_count()) - answers)
-        waiting = int(await self._inbox.estimated_document_count())
+        waiting = await self._inbox.pending()
         now = time.monotonic()
         per_second = (stored - self._stored) / max(now - self._looked_at, _LOOK_S)
         state = (load["sent"], load["acknowledged"], load["lost"], stored, waiting, answers)
@@ -196,7 +197,7 @@ class Watch:
 
     async def all_settled(self) -> bool:
         """Say whether nothing is under way: no delivery, no event in the inbox, no answer on its way to X."""
-        if await self._sandbox.pending() or await self._inbox.find_one({}, {"_id": 1}) is not None:
+        if await self._sandbox.pending() or await self._inbox.oldest() is not None:
             return False
         return await self._database["messages"].find_one({"pending": True}, {"_id": 1}) is None
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import time
 from collections.abc import Awaitable
 from typing import Any, TypeVar, cast
 
@@ -25,6 +27,7 @@ A = TypeVar("A", bound=Actor)
 
 _HELLO_TIMEOUT_S = 60.0
 _MAX_CONCURRENCY = 1000
+_REPLACED_GRACE_S = 10.0
 
 
 def host_name(index: int) -> str:
@@ -36,11 +39,17 @@ def connect(address: str, *, namespace: str) -> None:
     """Connect this process to a Ray cluster. Blocks; raises whatever Ray raises when it is not there."""
     if ray.is_initialized():
         return
-    ray.init(address=address, namespace=namespace, log_to_driver=False, configure_logging=False)
+    # Ray warns that this is not the main thread, which is as it should be.
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    options: dict[str, Any] = {}
+    if address.startswith("127.0.0.1:"):
+        # Ray looks for the local node under the machine's outward address unless it is told.
+        options["_node_ip_address"] = "127.0.0.1"
+    ray.init(address=address, namespace=namespace, log_to_driver=False, configure_logging=False, **options)
 
 
 def ensure_hosts(make: ServicesFactory, hosts: int) -> None:
-    """Create every host that does not exist yet. Blocks: call it in a thread.
+    """Create every host that does not exist yet, and replace those of another version. Blocks: call it in a thread.
 
     Hosts are detached: they outlive the gateway that created them, and Ray restarts them when their process dies, on
     another node where their own is gone.
@@ -58,7 +67,25 @@ def ensure_hosts(make: ServicesFactory, hosts: int) -> None:
             "enable_task_events": False,
             "scheduling_strategy": "SPREAD",
         }
-        actor_class.options(**options).remote(make, index, hosts)
+        handle: Any = actor_class.options(**options).remote(make, index, hosts)
+        info = ray.get(handle.hello.remote(), timeout=_HELLO_TIMEOUT_S)
+        if info["version"] != make.version:
+            log.info("host.replaced", index=index, before=info["version"], after=make.version)
+            ray.get(handle.stop.remote(_REPLACED_GRACE_S))
+            ray.kill(handle)
+            _until_forgotten(index)
+            actor_class.options(**options).remote(make, index, hosts)
+
+
+def _until_forgotten(index: int) -> None:
+    """Wait until Ray has given up the name of a host that was killed."""
+    give_up = time.monotonic() + _HELLO_TIMEOUT_S
+    while time.monotonic() < give_up:
+        try:
+            ray.get_actor(host_name(index))
+        except ValueError:
+            return
+        time.sleep(0.05)
 
 
 class RayTransport:

@@ -17,6 +17,8 @@ from actors.runtime.errors import ActorFailed
 log = structlog.get_logger()
 
 _PROTOCOL = 5
+#: What is sent without a trial: it would cost more than the sending, for what almost every answer is.
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, dict, list, tuple})
 
 
 class Call(NamedTuple):
@@ -60,7 +62,7 @@ def decode_calls(data: bytes) -> list[Call]:
 
 def encode_outcomes(outcomes: Sequence[Outcome]) -> bytes:
     """Encode a batch of outcomes; what can't be sent becomes `ActorFailed`, an error that can't be read back too."""
-    safe = [outcome if not outcome.failed or can_travel(outcome.value) else _broken(outcome) for outcome in outcomes]
+    safe = [o if type(o.value) in _PLAIN or can_travel(o.value) else _broken(o) for o in outcomes]
     try:
         return pickle.dumps([tuple(outcome) for outcome in safe], _PROTOCOL)
     except Exception:  # noqa: BLE001  # one result that can't travel must not take the others with it

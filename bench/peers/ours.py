@@ -80,6 +80,11 @@ class Ours:
         await self._processes.stop()
         await self._x.stop()
 
+    @property
+    def pid(self) -> int:
+        """Return the process that was started; all others are its children."""
+        return self._processes.pids[0]
+
     def mongodb_uri(self) -> str:
         """Return the address of the embedded database, found by the process that the program started."""
         for pid in self._processes.pids:
@@ -105,8 +110,10 @@ class Ours:
         span = {"$gte": prefix, "$lt": prefix + ":"}
         async with self.database() as database:
             waiting = {
-                str(document["data"]["twitterMessageId"])
-                async for document in database.inbox.find({"data.twitterMessageId": span}, {"data.twitterMessageId": 1})
+                event["data"]["twitterMessageId"]
+                async for document in database.inbox.find({"events.data.twitterMessageId": span})
+                for event in document["events"]
+                if prefix <= event["data"]["twitterMessageId"] < prefix + ":"
             }
             done = {
                 str(document["twitterMessageId"])
