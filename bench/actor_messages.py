@@ -11,13 +11,20 @@ import json
 import os
 import statistics
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvloop
 
 from actors.runtime.actor import Actor
 from actors.runtime.host import ActorHost
 from actors.runtime.ray_host import HostServices
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # noqa: TID251  # Ray reads it before our settings exist
+if TYPE_CHECKING:
+    from actors.runtime.ray_system import RayActors
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it before our settings exist
 
 
 class Session(Actor):
@@ -45,7 +52,7 @@ class Services:
     async def ring(self) -> None:
         return
 
-    def ease(self, seconds: float) -> None:
+    def ease(self, _seconds: float) -> None:
         return
 
     async def stop(self, grace_s: float) -> None:
@@ -55,32 +62,32 @@ class Services:
 class MakeServices:
     version = "bench"
 
-    def __call__(self, index: int, hosts: int) -> HostServices:
+    def __call__(self, _index: int, _hosts: int) -> HostServices:
         return Services()
 
 
-async def runtime_rate(actors: object, messages: int, in_flight: int) -> float:
-    gate = asyncio.Semaphore(in_flight)
+async def rate(send: Callable[[int], Awaitable[object]], messages: int, in_flight: int) -> float:
+    """Return messages a second, with so many callers that each wait for their answer before they go on."""
+    numbers = iter(range(messages))
 
-    async def one(number: int) -> None:
-        async with gate:
-            await actors.ref(Session, f"customer-{number % 1000}").handle("hello there")
+    async def caller() -> None:
+        for number in numbers:
+            await send(number)
 
     start = time.perf_counter()
-    await asyncio.gather(*(one(number) for number in range(messages)))
+    await asyncio.gather(*(caller() for _ in range(in_flight)))
     return messages / (time.perf_counter() - start)
 
 
-async def plain_rate(handle: object, messages: int, in_flight: int) -> float:
-    gate = asyncio.Semaphore(in_flight)
+async def runtime_rate(actors: RayActors, messages: int, in_flight: int) -> float:
+    """Through the runtime: batches to light actors."""
+    sessions = [actors.ref(Session, f"customer-{number}") for number in range(1000)]
+    return await rate(lambda number: sessions[number % 1000].handle("hello there"), messages, in_flight)
 
-    async def one() -> None:
-        async with gate:
-            await handle.handle.remote("hello there")
 
-    start = time.perf_counter()
-    await asyncio.gather(*(one() for _ in range(messages)))
-    return messages / (time.perf_counter() - start)
+async def plain_rate(handle: Any, messages: int, in_flight: int) -> float:
+    """One Ray call a message."""
+    return await rate(lambda _: handle.handle.remote("hello there"), messages, in_flight)
 
 
 def resident_kb(pid: int) -> int:
@@ -89,9 +96,9 @@ def resident_kb(pid: int) -> int:
 
 
 async def main(rounds: int, messages: int, plain_messages: int, in_flight: int, live: int) -> None:
-    import ray  # noqa: PLC0415  # importing Ray costs seconds; only once the arguments are known to be right
+    import ray  # importing Ray costs seconds; only once the arguments are known to be right
 
-    from actors.runtime.ray_system import RayActors, ensure_hosts  # noqa: PLC0415
+    from actors.runtime.ray_system import RayActors, ensure_hosts
 
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False, namespace="bench")
     ensure_hosts(MakeServices(), 1)
@@ -128,7 +135,7 @@ async def main(rounds: int, messages: int, plain_messages: int, in_flight: int, 
     ray.shutdown()
 
 
-async def _hello(actors: object) -> dict[str, object]:
+async def _hello(actors: RayActors) -> dict[str, object]:
     await actors.ref(Session, "first", timeout_s=60).handle("x")
     return await actors.transports[0].hello()
 
@@ -141,4 +148,4 @@ if __name__ == "__main__":
     parser.add_argument("--in-flight", type=int, default=2_000)
     parser.add_argument("--live", type=int, default=50_000)
     options = parser.parse_args()
-    asyncio.run(main(options.rounds, options.messages, options.plain_messages, options.in_flight, options.live))
+    uvloop.run(main(options.rounds, options.messages, options.plain_messages, options.in_flight, options.live))

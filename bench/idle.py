@@ -1,8 +1,8 @@
 """What the idle program costs, and how long it takes to get ready, against a bare Ray and `mongod`.
 
-Bare: `ray.init()` as Ray's documentation has it, as many empty actors as the program has hosts, and the same `mongod`. Ours: the
-whole program with X credentials set, so without the sandbox. Each is started, left alone, then watched. Run as
-`python -m bench.idle`.
+Bare: `ray.init()` as Ray's documentation has it, as many empty actors as the program has hosts, and the same `mongod`.
+Ours: the whole program with X credentials set, so without the sandbox. Each is started, left alone, then watched. Run
+as `python -m bench.idle`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ import asyncio, os, sys, time
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 begun = time.monotonic()
 import ray
-ray.init(num_cpus={hosts}, include_dashboard=False, log_to_driver=False, configure_logging=False, object_store_memory=100 * 1024**2)
+ray.init(
+    num_cpus={hosts}, include_dashboard=False, log_to_driver=False, configure_logging=False,
+    object_store_memory=100 * 1024**2,
+)
 print("ray", time.monotonic() - begun, flush=True)
 @ray.remote(num_cpus=0, max_concurrency=1000)
 class Empty:
@@ -120,7 +123,7 @@ async def measure(arguments: Arguments) -> int:
     report = {"machine": describe(), "medians": medians, "ratios": ratios, "rounds": rounds}
     print(json.dumps({"medians": medians, "ratios": ratios}, indent=2))
     if arguments.output:
-        Path(arguments.output).write_text(json.dumps(report, indent=2))
+        await asyncio.to_thread(Path(arguments.output).write_text, json.dumps(report, indent=2))
     return 0
 
 

@@ -27,7 +27,8 @@ _REFUSED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatu
 async def connect(deps: Dependencies, merchant_id: str, account_id: str, tokens: Tokens) -> AccountDocument:
     """Connect the account that the tokens belong to; `account_id` is its id unless it had one before.
 
-    Its events are subscribed to before it is stored: an account that is connected always hears of its messages.
+    It is stored before its events are subscribed to, so that the first of them finds its account. Where the webhook is
+    not registered yet, or the process dies in between, it is subscribed later (`gateway/account_subscriptions.py`).
 
     Raises:
         XRefused: when X refuses the tokens (400), or refuses or breaks in another way (502).
@@ -43,19 +44,25 @@ async def connect(deps: Dependencies, merchant_id: str, account_id: str, tokens:
         if stored is not None and stored["twitterUserId"] == user.id:
             return stored
         raise Conflict("This X account is connected already")
-    webhook_id = deps.webhook_id()
-    if webhook_id:
-        await x.subscribe(client, webhook_id)
     account_id = await accounts.former_id(merchant_id, user.id) or account_id
     account = await accounts.connect(
         merchant_id,
         account_id,
         Identity(user.id, user.username, user.name or user.username, user.profile_image_url or None),
         tokens,
-        webhook_id=webhook_id or None,
+        webhook_id=None,
         defaults={"autoReplyEnabled": False, "businessHours": UNSET_BUSINESS_HOURS},
         now=deps.clock.now(),
     )
+    webhook_id = deps.webhook_id()
+    if webhook_id:
+        try:
+            await x.subscribe(client, webhook_id)
+        except XApiError:
+            await accounts.disconnect(merchant_id, account_id, deps.clock.now())
+            raise
+        await accounts.subscribed(merchant_id, account_id, webhook_id, deps.clock.now())
+        account["webhookId"] = webhook_id
     log.info("account.connected", account_id=account_id)
     await _tell_actor(deps, account_id)
     return account

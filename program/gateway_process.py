@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import resource
 import signal
 import socket
 from collections.abc import Iterable, Mapping
@@ -18,6 +20,7 @@ from config.logs import configure_logs
 from config.settings import Settings
 from domain.clock import SystemClock
 from domain.errors import Unavailable
+from gateway.account_subscriptions import AccountSubscriptions
 from gateway.app import create_app
 from gateway.background import Background
 from gateway.commit import GroupCommit
@@ -56,6 +59,8 @@ class GatewayProcess:
         session = open_session()
         x = XApp(settings, session, clock)
         keeper = WebhookKeeper(settings, x, registers=self._leads)
+        repositories = Repositories.of(self._database, key_ring(settings))
+        subscriptions = AccountSubscriptions(x, repositories.accounts, clock, lambda: keeper.webhook_id)
         inbox = Inbox(self._client, self._database)
         doorbell = Doorbell(self._actors.hosts)
         easing = Easing(self._actors.hosts)
@@ -69,7 +74,7 @@ class GatewayProcess:
             Dependencies(
                 settings=settings,
                 database=self._database,
-                repositories=Repositories.of(self._database, key_ring(settings)),
+                repositories=repositories,
                 actors=self._actors,
                 x=x,
                 webhook_id=lambda: keeper.webhook_id,
@@ -94,12 +99,15 @@ class GatewayProcess:
         self._actors.start()
         await web.SockSite(runner, _listening(settings), backlog=_BACKLOG).start()
         keeper.start()
+        if self._leads:
+            subscriptions.start()
         # What was made during the start stays for ever: the collector need not look at it again.
         gc.collect()
         gc.freeze()
         log.info("gateway.listening", port=settings.port)
         await _told_to_stop(self._actors.connected)
         log.info("gateway.stopping")
+        await subscriptions.stop()
         await keeper.stop()
         await runner.cleanup()
         await commit.close()
@@ -123,6 +131,13 @@ class GatewayProcess:
             "database": database,
             "actors": PartHealth(ready=up == self._hosts, detail=f"{up} of {self._hosts} hosts answer"),
         }
+
+
+def _allow_many_connections() -> None:
+    """Raise the limit of open files, one a connection, to the highest that this process may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listening(settings: Settings) -> socket.socket:
@@ -155,4 +170,5 @@ async def _told_to_stop(connected: asyncio.Event) -> None:
 async def run(settings: Settings, index: int, hosts: int, *, stops_hosts: bool) -> None:
     """Run one gateway process."""
     configure_logs(settings, process=f"gateway-{index}", to_socket=False)
+    _allow_many_connections()
     await GatewayProcess(settings, index, hosts, stops_hosts=stops_hosts).serve()

@@ -198,6 +198,19 @@ class Accounts:
             ),
         )
 
+    async def subscribed(self, merchant_id: str, account_id: str, webhook_id: str, now: datetime) -> None:
+        """Take note of the webhook that X delivers the account's events to."""
+        await self._collection.update_one(
+            {"_id": account_id, "merchantId": merchant_id, "connected": True},
+            {"$set": {"webhookId": webhook_id, "updatedAt": now}},
+        )
+
+    async def not_subscribed(self, webhook_id: str, most: int) -> list[tuple[str, str]]:
+        """Return (merchant, account) of active accounts of all merchants whose events don't come to this webhook."""
+        query = {"connected": True, "status": "active", "webhookId": {"$ne": webhook_id}}
+        found = self._collection.find(query, {"merchantId": 1}).limit(most)
+        return [(account["merchantId"], account["_id"]) async for account in found]
+
     async def set_status(
         self, merchant_id: str, account_id: str, status: str, reason: str | None, now: datetime
     ) -> None:

@@ -51,6 +51,10 @@ def event_of(entry: Document) -> XEvent:
     )
 
 
+#: Weight of the latest reading in the mean number of events in a document.
+_SMOOTHING = 0.2
+
+
 class Inbox:
     """Adds events durably and hands them out in order."""
 
@@ -60,6 +64,7 @@ class Inbox:
         self._dead = database["deadLetters"]
         self._process = os.urandom(3).hex()
         self._numbers = itertools.count()
+        self._events_per_document = 1.0
 
     async def add(self, events: Iterable[XEvent], received_at: datetime) -> set[int]:
         """Store events; returns, once they are durable, the lanes that have got some.
@@ -91,15 +96,13 @@ class Inbox:
         return found
 
     async def _scan(self, start: int, stop: int, limit: int) -> list[Document]:
-        found: list[Document] = []
-        events = 0
         query = {"_id": {"$gte": f"{start:02x}-", "$lt": f"{stop:02x}-"}}
-        async with self._inbox.find(query, batch_size=limit).sort("_id", 1).limit(limit) as cursor:
-            async for document in cursor:
-                found.append(document)
-                events += len(document["events"])
-                if events >= limit:
-                    break
+        # As many documents as will hold about that many events: what is read beyond is decoded for nothing.
+        count = max(1, round(limit / self._events_per_document))
+        found = await self._inbox.find(query, batch_size=count + 1).sort("_id", 1).limit(count).to_list()
+        if found:
+            mean = sum(len(document["events"]) for document in found) / len(found)
+            self._events_per_document += _SMOOTHING * (mean - self._events_per_document)
         return found
 
     async def split(self, document: Document) -> None:

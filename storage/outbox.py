@@ -58,7 +58,6 @@ async def confirm_in(
     if message is None:
         return False
     contact = Draft({"_id": message["contactId"]}, is_new=False)
-    contact.add("messagesSent", 1)
     stored = await database["conversations"].find_one({"_id": message["conversationId"]}, session=session)
     conversation = Draft(stored, is_new=False) if stored is not None else None
     count_sent(contact, conversation, at)
