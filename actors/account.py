@@ -15,17 +15,16 @@ from prometheus_client import Counter, Histogram
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from actors.clients.x_app import XApp
-from actors.clients.x_client import XClient
 from actors.clients.x_models import SentMessage
 from actors.clients.x_transport import XApiError
+from actors.doubts import Doubts, Sender
 from actors.runtime.actor import Actor
 from actors.runtime.errors import Fenced
 from actors.send_queue import Queued, SendQueue
-from actors.settlement import Unsettled, find_sent
 from config.settings import Settings
 from domain.clock import Clock
 from domain.errors import LimitExceeded, NotFound, Unavailable
-from domain.message_state import AMBIGUOUS, Failure
+from domain.message_state import Failure
 from domain.send_windows import Claim, SendWindows
 from domain.x_errors import FailureKind, XFailure
 from storage.accounts import Accounts, Tokens
@@ -42,6 +41,8 @@ SEND_WAIT = Histogram("mktx_send_wait_seconds", "Time from a message's creation 
 _SENDS_UNDER_WAY = 4
 _TEMPORARY_ATTEMPTS = 5
 _RETRY_S = 1.0
+#: How long an account that X has refused as a whole sends nothing.
+_HALT_S = 60.0
 _ACCOUNT_FAILURES = frozenset({FailureKind.ACCOUNT, FailureKind.CONFIGURATION, FailureKind.BILLING})
 
 
@@ -56,15 +57,6 @@ class AccountServices:
     x: XApp
     clock: Clock
     epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Sender:
-    """The account as X knows it, and how to reach X in its name."""
-
-    merchant_id: str
-    twitter_user_id: str
-    client: XClient | None
 
 
 class AccountActor(Actor):
@@ -83,20 +75,25 @@ class AccountActor(Actor):
         self._version: int | None = None
         self._windows = SendWindows(services.settings.x_messages_per_day)
         self._queue = SendQueue()
-        self._unsettled: dict[str, Unsettled] = {}
+        self._doubts = Doubts(
+            key,
+            services.outbox,
+            services.clock,
+            services.settings.x_settle_timeout_s,
+            sender=self._known_sender,
+            finished=self._finish,
+        )
         self._waiters: dict[str, asyncio.Future[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._sending: dict[str, str] = {}  # conversation by message
         self._stranded: set[str] = set()
-        self._sender: _Sender | None = None
+        self._sender: Sender | None = None
         self._saving = asyncio.Lock()
         self._changes = 0
         self._saved = 0
         self._fenced = False
         self._stopping = False
         self._wake: asyncio.TimerHandle | None = None
-        self._look: asyncio.TimerHandle | None = None
-        self._looking = False
 
     # --- life
 
@@ -113,16 +110,16 @@ class AccountActor(Actor):
 
     def on_deactivate(self) -> None:
         """Let go of timers and of whoever still waits."""
-        for handle in (self._wake, self._look):
-            if handle:
-                handle.cancel()
+        if self._wake:
+            self._wake.cancel()
+        self._doubts.close()
         for future in self._waiters.values():
             if not future.done():
                 future.set_exception(Fenced("The account's actor has moved", retry_after_s=1))
 
     def busy(self) -> bool:
         """Stay in memory while anything is under way."""
-        return bool(self._tasks or len(self._queue) or self._unsettled)
+        return bool(self._tasks or len(self._queue) or len(self._doubts))
 
     async def drain(self) -> None:
         """Start no more sends, and wait for X's answers to those under way."""
@@ -141,19 +138,19 @@ class AccountActor(Actor):
             Unavailable: when the database is not to be reached.
         """
         self._check_fence()
-        if not self._knows(message_id):
-            with _database_needed():
-                message = await self._services.outbox.get(message_id)
-                if message is None or message["accountId"] != self.key:
-                    raise NotFound("There is no such message")
-                if not message.get("pending"):
-                    return str(message["status"])
-                if message["status"] == "queued" and not self._knows(message_id):
-                    self._refuse_over_limit(message)
-                waiter = self._waiter(message_id)
-                await self._take_up([message])
-                return waiter
-        return self._waiter(message_id)
+        if self._is_under_way(message_id):
+            return self._waiter(message_id)
+        with _database_needed():
+            message = await self._services.outbox.get(message_id)
+            if message is None or message["accountId"] != self.key:
+                raise NotFound("There is no such message")
+            if not message.get("pending"):
+                return str(message["status"])
+            if message["status"] == "queued" and not self._is_under_way(message_id):
+                self._refuse_over_limit(message)
+            waiter = self._waiter(message_id)
+            await self._take_up([message])
+            return waiter
 
     async def resume(self) -> None:
         """Take up whatever of this account is pending in the database and not known here."""
@@ -163,10 +160,7 @@ class AccountActor(Actor):
 
     async def settled(self, message_ids: Sequence[str]) -> None:
         """Take note that an echo has confirmed these messages."""
-        for message_id in message_ids:
-            if message_id in self._unsettled:
-                SENDS.labels("settled_by_echo").inc()
-            self._finish(message_id, "sent")
+        self._doubts.settled_by_echo(message_ids)
 
     async def reload(self) -> None:
         """Forget the account's tokens and state: they have changed."""
@@ -178,8 +172,8 @@ class AccountActor(Actor):
 
     # --- the queue
 
-    def _knows(self, message_id: str) -> bool:
-        return message_id in self._queue or message_id in self._sending or message_id in self._unsettled
+    def _is_under_way(self, message_id: str) -> bool:
+        return message_id in self._sending or message_id in self._doubts
 
     def _waiter(self, message_id: str) -> asyncio.Future[str]:
         waiter = self._waiters.get(message_id)
@@ -189,7 +183,7 @@ class AccountActor(Actor):
 
     async def _pending(self) -> list[Document]:
         """Return what is pending, without what was known when it was read: that has moved on since."""
-        known = {*self._queue.message_ids(), *self._sending, *self._unsettled}
+        known = {*self._queue.message_ids(), *self._sending, *self._doubts.message_ids()}
         return [m for m in await self._services.outbox.pending(self.key) if m["_id"] not in known]
 
     def _refuse_over_limit(self, message: Document) -> None:
@@ -201,22 +195,21 @@ class AccountActor(Actor):
 
     async def _take_up(self, messages: list[Document]) -> None:
         lost = [
-            message
-            for message in messages
-            if message["status"] == "sending" and message["_id"] not in self._sending | self._unsettled.keys()
+            message for message in messages if message["status"] == "sending" and not self._is_under_way(message["_id"])
         ]
         if lost:
             await self._services.outbox.doubt([message["_id"] for message in lost])
         for message in messages:
             message_id = message["_id"]
-            if message_id in self._sending or message_id in self._unsettled:
+            if self._is_under_way(message_id):
                 continue
             if message["status"] == "queued":
                 self._queue.add(
                     Queued(message["priority"], message["createdAt"], message_id, message["conversationId"])
                 )
             else:
-                self._doubt(message)
+                self._queue.hold(message["conversationId"])
+                self._doubts.add(message)
         self._pump()
 
     def _pump(self) -> None:
@@ -271,7 +264,7 @@ class AccountActor(Actor):
 
     def _let_go_on(self, conversation_id: str) -> None:
         """Release a conversation, unless another of its messages is still on its way."""
-        in_doubt = any(unsettled.conversation_id == conversation_id for unsettled in self._unsettled.values())
+        in_doubt = self._doubts.concern(conversation_id)
         if not in_doubt and conversation_id not in self._stranded and conversation_id not in self._sending.values():
             self._queue.release(conversation_id)
 
@@ -285,7 +278,7 @@ class AccountActor(Actor):
             self._finish(queued.message_id, str(stored["status"]) if stored else "gone")
         return message
 
-    async def _call_x(self, sender: _Sender, message: Document, claim: Claim) -> None:
+    async def _call_x(self, sender: Sender, message: Document, claim: Claim) -> None:
         if sender.client is None:
             self._windows.returned(self._services.clock.now(), claim, reached_x=False)
             await self._fail(message, Failure("account_inactive"))
@@ -300,6 +293,7 @@ class AccountActor(Actor):
             await self._into_doubt(message)
         else:
             await self._confirm(message, sent)
+            await self._account_works(sender, self._services.clock.now())
 
     async def _confirm(self, message: Document, sent: SentMessage) -> None:
         now = self._services.clock.now()
@@ -356,6 +350,17 @@ class AccountActor(Actor):
         log.error("account.failed", account=self.key, kind=failure.kind.value, reason=failure.reason)
         accounts = self._services.accounts
         await _written(lambda: accounts.set_status(sender.merchant_id, self.key, "error", failure.reason, now))
+        self._sender = None
+        # A person has to act first: what waits is not to be refused one by one meanwhile.
+        self._windows.block(now + timedelta(seconds=_HALT_S))
+        await self._save()
+
+    async def _account_works(self, sender: Sender, now: datetime) -> None:
+        """Take back the error of an account that X lets send again."""
+        if sender.status == "error":
+            log.info("account.works_again", account=self.key)
+            await self._services.accounts.set_status(sender.merchant_id, self.key, "active", None, now)
+            self._sender = None
 
     def _put_back(self, queued: Queued) -> None:
         """The database failed before X was called, or while the outcome was written: read it again when it is back.
@@ -382,103 +387,25 @@ class AccountActor(Actor):
             if not self._stranded:
                 return
 
-    # --- doubt
-
     async def _into_doubt(self, message: Document) -> None:
         SENDS.labels("unknown").inc()
-        self._doubt(message)
-        await self._services.outbox.doubt([message["_id"]])
-
-    def _doubt(self, message: Document) -> None:
-        """Hold the conversation and look for the message in X's list, at growing intervals."""
         self._queue.hold(message["conversationId"])
-        claim = message.get("claim") or {}
-        self._unsettled[message["_id"]] = Unsettled(
-            message_id=message["_id"],
-            conversation_id=message["conversationId"],
-            participant_id=message["twitterUserId"],
-            content=message["content"],
-            sent_after=claim.get("at") or message["createdAt"],
-            doubted_at=self._services.clock.now(),
-        )
-        self._look_later()
-
-    def _look_later(self) -> None:
-        if self._look:
-            self._look.cancel()
-            self._look = None
-        timeout_s = self._services.settings.x_settle_timeout_s
-        moments = [unsettled.next_look(timeout_s) for unsettled in self._unsettled.values()]
-        if not moments or self._fenced or self._looking:
-            return
-        now = self._services.clock.now()
-        delay = min((moment - now).total_seconds() if moment else 0.0 for moment in moments)
-        self._look = asyncio.get_running_loop().call_later(
-            max(0.05, delay), lambda: self._background(self._settle_due())
-        )
-
-    async def _settle_due(self) -> None:
-        if self._looking:
-            return
-        self._looking = True
-        now = self._services.clock.now()
-        timeout_s = self._services.settings.x_settle_timeout_s
-        try:
-            for unsettled in list(self._unsettled.values()):
-                moment = unsettled.next_look(timeout_s)
-                if moment is None:
-                    await self._give_up(unsettled)
-                elif moment <= now:
-                    unsettled.looks += 1
-                    await self._look_for(unsettled)
-        except PyMongoError as error:
-            log.warning("settle.database", error=type(error).__name__)
-        finally:
-            self._looking = False
-            self._look_later()
-
-    async def _look_for(self, unsettled: Unsettled) -> None:
-        stored = await self._services.outbox.get(unsettled.message_id)
-        if stored is None or not stored.get("pending"):
-            self._finish(unsettled.message_id, str(stored["status"]) if stored else "gone")
-            return
-        sender = await self._known_sender()
-        if sender.client is None:
-            return
-        try:
-            shown = await sender.client.messages_with(unsettled.participant_id, 50)
-        except XApiError as error:
-            log.info("settle.list_failed", kind=error.failure.kind.value)
-            return
-        taken = await self._services.outbox.attached(self.key, [message.id for message in shown])
-        found = find_sent(unsettled, shown, sender.twitter_user_id, taken)
-        if found is not None:
-            at = found.created_at or self._services.clock.now()
-            await self._services.outbox.confirm(unsettled.message_id, found.id, at, settled_by="lookup")
-            SENDS.labels("settled_by_lookup").inc()
-            self._finish(unsettled.message_id, "sent")
-
-    async def _give_up(self, unsettled: Unsettled) -> None:
-        if await self._services.outbox.fail(unsettled.message_id, Failure(AMBIGUOUS)):
-            log.error("send.ambiguous", account=self.key, message=unsettled.message_id)
-            SENDS.labels("ambiguous").inc()
-        stored = await self._services.outbox.get(unsettled.message_id)
-        self._finish(unsettled.message_id, str(stored["status"]) if stored else "gone")
+        self._doubts.add(message)
+        await self._services.outbox.doubt([message["_id"]])
 
     # --- bookkeeping
 
     def _finish(self, message_id: str, status: str) -> None:
         """A message has got where it goes: tell who waits, and let its conversation go on."""
-        unsettled = self._unsettled.pop(message_id, None)
+        unsettled = self._doubts.remove(message_id)
         waiter = self._waiters.pop(message_id, None)
         if waiter is not None and not waiter.done():
             waiter.set_result(status)
         if unsettled is not None:
             self._let_go_on(unsettled.conversation_id)
-            self._look_later()
             self._pump()
 
-    async def _known_sender(self) -> _Sender:
+    async def _known_sender(self) -> Sender:
         if self._sender is None:
             account = await self._services.outbox.sender(self.key)
             client = None
@@ -487,7 +414,8 @@ class AccountActor(Actor):
                 if tokens is not None:
                     client = self._services.x.client_for(tokens.oauth_token, tokens.oauth_token_secret)
             merchant_id = account["merchantId"] if account else ""
-            self._sender = _Sender(merchant_id, account["twitterUserId"] if account else "", client)
+            status = account["status"] if account else "inactive"
+            self._sender = Sender(merchant_id, account["twitterUserId"] if account else "", status, client)
         return self._sender
 
     async def _tokens(self, merchant_id: str) -> Tokens | None:

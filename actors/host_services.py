@@ -15,6 +15,7 @@ from actors.account import AccountActor, AccountServices
 from actors.clients.x_app import XApp
 from actors.clients.x_transport import open_session
 from actors.ingestor import Ingestor
+from actors.merchant_limit import LimitServices, MerchantLimit
 from actors.runtime.host import ActorHost
 from actors.runtime.ray_host import HostServices
 from actors.runtime.reminders import ReminderService
@@ -82,8 +83,17 @@ class Services:
             clock=self._clock,
             epoch=self.epoch,
         )
+        limits = LimitServices(
+            limit=settings.api_calls_per_minute,
+            states=ActorStates(database, "merchantLimits"),
+            clock=self._clock,
+            epoch=self.epoch,
+        )
         self.host = ActorHost(
-            {AccountActor.kind: lambda key: AccountActor(key, services)},
+            {
+                AccountActor.kind: lambda key: AccountActor(key, services),
+                MerchantLimit.kind: lambda key: MerchantLimit(key, limits),
+            },
             idle_s=settings.actor_idle_s,
             limit=settings.actor_limit,
             mailbox_limit=settings.actor_mailbox,

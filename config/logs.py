@@ -6,9 +6,11 @@ socket instead, and the program prints them with its own.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import socket
 import sys
+import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,12 +21,18 @@ import structlog
 from config.settings import Settings
 
 _LARGEST_LINE = 60_000
+_LONGEST_SOCKET_PATH = 107
 _SECRET_WORDS = ("token", "secret", "password", "authorization", "api_key")
 
 
 def log_socket(settings: Settings) -> Path:
     """Return where the program listens for the log lines of its children."""
-    return settings.data_dir.absolute() / "logs" / "lines.sock"
+    path = settings.data_dir.absolute() / "logs" / "lines.sock"
+    if len(str(path).encode()) <= _LONGEST_SOCKET_PATH:
+        return path
+    # The kernel takes no longer path for a socket.
+    digest = hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()
+    return Path(tempfile.gettempdir()) / f"mktx-{digest}.sock"
 
 
 class _SocketStream:

@@ -19,18 +19,21 @@ PREFIX = "MKTX_"
 class Settings(BaseSettings):
     """The whole configuration; frozen, passed down explicitly."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", allow_inf_nan=False
+    )
 
     # --- HTTP
     host: str = Field("127.0.0.1", description="Address that the gateway binds to.")
     port: int = Field(5000, ge=0, le=65535, description="Port that the gateway listens on; 0 picks a free one.")
     public_url: str = Field("", description="Address under which X and customers reach the gateway (https, no port).")
     gateways: int = Field(1, ge=1, le=64, description="Gateway processes on this machine; they share the port.")
-    max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest request body in bytes.")
+    max_body_bytes: int = Field(1024 * 1024, ge=1024, le=4 * 1024 * 1024, description="Largest request body in bytes.")
     request_head_timeout_s: float = Field(10, gt=0, description="Seconds a client may take to send a request's head.")
     request_body_timeout_s: float = Field(30, gt=0, description="Seconds a client may take to send a request's body.")
     shutdown_grace_s: float = Field(12, gt=0, le=60, description="Seconds that work in hand gets when stopping.")
     login_attempts_per_minute: int = Field(10, ge=1, description="Failed logins per minute and address or account.")
+    api_calls_per_minute: int = Field(100, ge=1, le=10_000_000, description="API calls per merchant in any 60 seconds.")
 
     # --- data
     data_dir: Path = Field(Path(".data"), description="Embedded database, generated keys, logs.")
@@ -99,7 +102,8 @@ class Settings(BaseSettings):
     def _http_address(cls, value: str) -> str:
         if value:
             parts = urlsplit(value)
-            if parts.scheme not in {"http", "https"} or not parts.hostname:
+            # Reading the port raises where it is none.
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
                 raise ValueError("must be an http or https address")
         return value.rstrip("/")
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import structlog
 from prometheus_client import Counter, Histogram
-from pymongo.errors import PyMongoError
+from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
 
 from domain.clock import Clock
 from domain.errors import Overloaded, Unavailable
@@ -33,6 +33,9 @@ ACK = Histogram(
 _ACCEPTED = REQUESTS.labels("accepted")
 
 _LARGEST_INSERT = 500
+#: A document of the inbox is processed in one transaction, which must not grow without bound.
+_MOST_EVENTS = 2000
+_SERVER_SAYS_TOO_LARGE = 10334
 _INSERTS_UNDER_WAY = 2
 _MOST_WAITING = 20_000
 
@@ -73,27 +76,47 @@ class GroupCommit:
             await self._store(batch)
 
     async def _store(self, batch: list[_Call]) -> None:
-        failure: Unavailable | None = None
-        lanes: set[int] = set()
         try:
-            lanes = await self._inbox.add((event for events, _, _ in batch for event in events), self._clock.now())
+            lanes = await self._insert([event for events, _, _ in batch for event in events])
         except PyMongoError as error:
             log.warning("inbox.insert_failed", error=type(error).__name__, calls=len(batch))
-            failure = Unavailable("The event could not be stored", retry_after_s=3)
-        for _, future, _ in batch:
-            if future.done():
-                continue
-            if failure is None:
-                future.set_result(None)
-            else:
-                future.set_exception(failure)
-        if failure is None:
+            _fail(batch)
+        except Exception as error:
+            # Whoever waits must be told, whatever broke: without an answer X would wait until it gives up.
+            log.exception("inbox.insert_broke", error=type(error).__name__, calls=len(batch))
+            _fail(batch)
+        else:
+            for _, future, _ in batch:
+                if not future.done():
+                    future.set_result(None)
             _ACCEPTED.inc(len(batch))
             EVENTS.inc(sum(len(events) for events, _, _ in batch))
             ACK.observe(time.monotonic() - batch[0][2])
             self._stored(lanes, len(batch))
 
+    async def _insert(self, events: list[XEvent]) -> set[int]:
+        """Store events; what is too much for one document of the inbox is halved, and keeps its order."""
+        if len(events) <= _MOST_EVENTS:
+            try:
+                return await self._inbox.add(events, self._clock.now())
+            except (DocumentTooLarge, OperationFailure) as error:
+                if not _is_too_large(error) or len(events) == 1:
+                    raise
+        middle = len(events) // 2
+        return await self._insert(events[:middle]) | await self._insert(events[middle:])
+
     async def close(self) -> None:
         """Wait until all that was added is answered."""
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _is_too_large(error: DocumentTooLarge | OperationFailure) -> bool:
+    return isinstance(error, DocumentTooLarge) or error.code == _SERVER_SAYS_TOO_LARGE
+
+
+def _fail(batch: list[_Call]) -> None:
+    """Tell the callers that it is not known whether their events are durable; each gets an error of its own."""
+    for _, future, _ in batch:
+        if not future.done():
+            future.set_exception(Unavailable("The event could not be stored", retry_after_s=3))

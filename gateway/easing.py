@@ -16,6 +16,8 @@ from domain.errors import Unavailable
 #: Calls in one group commit, on the mean: below it commits are small because calls are rare.
 _CROWDED = 24.0
 _SMOOTHING = 0.02
+#: A pause of this length between two commits ends a crowd, however large its commits were.
+_PAUSE_S = 0.5
 _ASK_EVERY_S = 1.0
 _EASE_FOR_S = 2.5
 
@@ -34,13 +36,16 @@ class Easing:
     def __init__(self, hosts: Sequence[Easeable]) -> None:
         self._hosts = hosts
         self._mean = 0.0
-        self._asked = 0.0
+        self._asked = self._committed = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def committed(self, calls: int) -> None:
         """Take note of a group commit of so many calls."""
-        self._mean += _SMOOTHING * (calls - self._mean)
         now = time.monotonic()
+        if now - self._committed > _PAUSE_S:
+            self._mean = 0.0
+        self._committed = now
+        self._mean += _SMOOTHING * (calls - self._mean)
         if self._mean > _CROWDED and now - self._asked > _ASK_EVERY_S and (self._task is None or self._task.done()):
             self._asked = now
             self._task = asyncio.create_task(self._ask())

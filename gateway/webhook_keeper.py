@@ -18,6 +18,8 @@ log = structlog.get_logger()
 VALID = Gauge("mktx_webhook_valid", "Whether X has our webhook as valid (1) or not (0)", multiprocess_mode="mostrecent")
 
 _RETRY_S = 5.0
+#: After X has found the webhook invalid again: each try is a challenge, and X limits them.
+_INVALID_RETRY_S = 30.0
 
 
 class WebhookKeeper:
@@ -47,27 +49,29 @@ class WebhookKeeper:
         while True:
             pause = self._settings.x_webhook_check_s if self.webhook_id else _RETRY_S
             try:
-                await self._check()
+                if not await self._check():
+                    pause = min(_INVALID_RETRY_S, pause)
             except XApiError as error:
                 VALID.set(0)
                 log.warning("webhook.check_failed", kind=error.failure.kind.value, reason=error.failure.reason)
                 pause = min(_RETRY_S, pause)
             await asyncio.sleep(pause)
 
-    async def _check(self) -> None:
+    async def _check(self) -> bool:
+        """Say whether the webhook is there and valid, after doing what can be done about it."""
         webhook = self._ours(await self._x.webhooks())
         if webhook is None and not self._registers:
-            return
+            return False
         if webhook is None:
             webhook = await self._x.register_webhook(self._url)
             log.info("webhook.registered", webhook_id=webhook.id)
-        elif not webhook.valid and self._registers:
+        self.webhook_id = webhook.id
+        valid = webhook.valid
+        if not valid and self._registers:
             valid = await self._x.validate_webhook(webhook.id)
             log.warning("webhook.was_invalid", webhook_id=webhook.id, valid=valid)
-            VALID.set(1 if valid else 0)
-            return
-        self.webhook_id = webhook.id
-        VALID.set(1 if webhook.valid else 0)
+        VALID.set(1 if valid else 0)
+        return valid
 
     def _ours(self, webhooks: list[XWebhook]) -> XWebhook | None:
         """Return our webhook among those of the app; nobody else's is ever touched."""

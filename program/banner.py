@@ -21,14 +21,14 @@ async def show(
     write(f"  ready at      {api.base_url}")
     write(f"  login         {settings.admin_email}")
     write(f"  password      {generated_password or '(as set in MKTX_ADMIN_PASSWORD)'}")
-    write(f"  token         {api.token}")
+    write(f"  token         {api.token or '(none)'}")
     if sandbox_url:
         write(f"  X             simulated by the bundled sandbox at {sandbox_url}")
         write("                (set MKTX_X_CONSUMER_KEY and its companions for the real X)")
     else:
         write(f"  X             {settings.x_api_base_url}")
     write("")
-    if sandbox_url:
+    if sandbox_url and api.token:
         await _first_steps(api, settings, sandbox_url, write)
     write("  Ctrl-C stops it; the data stays in " + str(settings.data_dir))
     write("")

@@ -30,13 +30,22 @@ class Child:
         environment: Mapping[str, str],
         *,
         before: Callable[[], Awaitable[None]] | None = None,
+        again: Callable[[], Awaitable[None]] | None = None,
         output: Path | None = None,
+        orphaned: signal.Signals = signal.SIGKILL,
     ) -> None:
+        """Make a child.
+
+        `before` is done before each start, `again` after each but the first; `orphaned` is the signal that the kernel
+        sends it when the program dies.
+        """
         self.name = name
         self._command = command
         self._environment = dict(environment)
         self._before = before
+        self._again = again
         self._output = output
+        self._orphaned = orphaned
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.restarts = 0
@@ -63,7 +72,7 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=die_with_parent(),
+                preexec_fn=die_with_parent(self._orphaned),
                 # Ctrl-C reaches only the program itself, which stops its children in order.
                 start_new_session=True,
             )
@@ -79,13 +88,23 @@ class Child:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_S)
             self.restarts += 1
-            await self._spawn()
+            try:
+                await self._spawn()
+            except OSError as error:
+                log.exception("child.not_started", child=self.name, error=type(error).__name__)
+                continue
+            if self._again:
+                await self._again()
 
     async def stop(self, grace_s: float) -> None:
         """Ask it to stop, and end it when it has not in time."""
         if self._keeper:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
+        await self.end(grace_s)
+
+    async def end(self, grace_s: float) -> None:
+        """End the present process likewise; unless it is being stopped, it is started again."""
         process = self._process
         if process is None or process.returncode is not None:
             return

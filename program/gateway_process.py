@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Iterable, Mapping
 
 import structlog
@@ -118,6 +120,10 @@ class GatewayProcess:
         await self._actors.close()
         await session.close()
         await close_client(self._client)
+        if not self._actors.connected.is_set():
+            # The thread that waits for Ray can't be told to stop, and the interpreter would wait for it.
+            sys.stdout.flush()
+            os._exit(0)
 
     async def _parts(self) -> Mapping[str, PartHealth]:
         up = self._actors.up

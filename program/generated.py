@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import orjson
 from pydantic import SecretStr
 
-from config.settings import Settings
+from config.settings import Settings, WrongSetting
 
 _FILE = "generated.json"
 
@@ -24,10 +25,14 @@ class Resolved:
 
 
 def resolve(settings: Settings) -> Resolved:
-    """Fill in what is not set with values that were generated at the first start."""
+    """Fill in what is not set with values that were generated at the first start.
+
+    Raises:
+        WrongSetting: when what was generated can't be read; new values would make the data unreadable.
+    """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     path = settings.data_dir / _FILE
-    kept: dict[str, str] = orjson.loads(path.read_bytes()) if path.exists() else {}
+    kept = _read(path)
     before = dict(kept)
     external = bool(settings.jwt_public_key or settings.jwt_jwks_url)
     update: dict[str, object] = {}
@@ -47,9 +52,25 @@ def resolve(settings: Settings) -> Resolved:
     return Resolved(settings.model_copy(update=update), password)
 
 
+def _read(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    try:
+        kept = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        kept = None
+    if not isinstance(kept, dict) or not all(isinstance(value, str) for value in kept.values()):
+        raise WrongSetting(f"MKTX_DATA_DIR: {path} can't be read; it holds the keys of the data beside it")
+    return kept
+
+
 def _write(path: Path, kept: dict[str, str]) -> None:
-    """Write the file whole or not at all, readable by its owner only."""
+    """Write the file whole or not at all, readable by its owner only, and durably: its keys open what is stored."""
     draft = path.with_suffix(".new")
-    draft.touch(mode=0o600, exist_ok=True)
-    draft.write_bytes(orjson.dumps(kept, option=orjson.OPT_INDENT_2))
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    with draft.open("wb") as file:
+        file.write(orjson.dumps(kept, option=orjson.OPT_INDENT_2))
+        file.flush()
+        os.fsync(file.fileno())
     draft.replace(path)

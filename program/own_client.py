@@ -49,6 +49,15 @@ class OwnClient:
                 return
             await asyncio.sleep(_POLL_S)
 
+    async def missing(self) -> str:
+        """Return the names of the parts that don't serve yet, for people."""
+        try:
+            async with self._open().get(f"{self.base_url}/health/ready") as response:
+                parts = orjson.loads(await response.read()).get("parts", {})
+        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError):
+            return "the gateway"
+        return ", ".join(f"{name} ({part['detail']})" for name, part in parts.items() if not part["ready"]) or "nothing"
+
     async def _is_ready(self) -> bool:
         try:
             async with self._open().get(f"{self.base_url}/health/ready") as response:

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
@@ -26,16 +27,26 @@ log = structlog.get_logger()
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
 _POLL_S = 0.1
+_LAST_LINES = 6
 
 
 class RayNode:
     """Starts, watches and stops the local Ray."""
 
-    def __init__(self, settings: Settings, hosts: int, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        hosts: int,
+        environment: dict[str, str],
+        *,
+        again: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Make a node; `again` is called when it had to be started again: a new Ray that knows nothing of the old."""
         digest = hashlib.blake2b(str(settings.data_dir.absolute()).encode(), digest_size=4).hexdigest()
         # Short, because Ray puts sockets below it and their paths must not be longer than 107 characters.
         self._folder = Path(tempfile.gettempdir()) / f"mktx-{digest}"
         self._port = free_port()
+        self._output = settings.data_dir.absolute() / "logs" / "ray.log"
         self._child = Child(
             "ray",
             self._command(hosts),
@@ -48,7 +59,10 @@ class RayNode:
                 RAY_enable_metrics_collection="0",
             ),
             before=self._clean,
-            output=settings.data_dir.absolute() / "logs" / "ray.log",
+            again=again,
+            output=self._output,
+            # Ray ends its own children when it is asked to; killed, it leaves some of them for minutes.
+            orphaned=signal.SIGTERM,
         )
 
     @property
@@ -60,6 +74,20 @@ class RayNode:
     def pid(self) -> int | None:
         """Process id of the node's first process while it runs."""
         return self._child.pid
+
+    @property
+    def failures(self) -> int:
+        """How often it has ended by itself."""
+        return self._child.restarts
+
+    def last_words(self) -> str:
+        """Return the end of what Ray printed, in one line, and where there is more."""
+        try:
+            lines = self._output.read_text(errors="replace").split("\n")
+        except OSError:
+            lines = []
+        said = " / ".join(line.strip() for line in lines[-_LAST_LINES:] if line.strip())
+        return f"{said or 'it said nothing'} (see {self._output})"
 
     def _command(self, hosts: int) -> list[str]:
         return [

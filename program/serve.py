@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 
 from config.logs import configure_logs
 from config.settings import Settings, WrongSetting
 from program.banner import show
-from program.supervisor import Supervisor, until_told_to_stop
+from program.own_client import CallFailed
+from program.supervisor import CannotStart, Progress, Supervisor, until_told_to_stop
 from storage.embedded import EmbeddedMongoFailed
 
 _FAILED = 1
@@ -23,29 +25,50 @@ async def serve(settings: Settings) -> int:
     def progress(what: str) -> None:
         _write(f"  [{time.monotonic() - start:5.1f} s] {what}")
 
+    # Listened for from the first moment: whoever stops a start wants nothing left of it either.
+    told = asyncio.create_task(until_told_to_stop())
+    ready = asyncio.Event()
+    work = asyncio.create_task(_run(settings, progress, ready, told))
+    await asyncio.wait((told, work), return_when=asyncio.FIRST_COMPLETED)
+    if told.done() and not ready.is_set():
+        progress("stopping")
+        work.cancel()
     try:
-        supervisor = Supervisor(settings, progress)
-        async with supervisor.running() as api:
-            await api.login()
-            await supervisor.connect_sandbox_account(api)
-            progress("ready")
-            await show(
-                api,
-                supervisor.settings,
-                generated_password=supervisor.generated_password,
-                sandbox_url=supervisor.sandbox_url,
-                write=_write,
-            )
-            await until_told_to_stop()
-            progress("stopping")
+        await work
+    except asyncio.CancelledError:
+        progress("stopped before it was ready")
     except WrongSetting as error:
         sys.stderr.write(f"error: {error}\n")
         return _WRONG_SETTING
-    except EmbeddedMongoFailed as error:
+    except (CannotStart, EmbeddedMongoFailed) as error:
         sys.stderr.write(f"error: {error}\n")
         return _FAILED
-    progress("stopped")
+    else:
+        progress("stopped")
     return 0
+
+
+async def _run(settings: Settings, progress: Progress, ready: asyncio.Event, told: asyncio.Task[None]) -> None:
+    """Have the program run until it is told to stop; cancelled before it is ready, it stops what it has started."""
+    supervisor = Supervisor(settings, progress)
+    async with supervisor.running() as api:
+        try:
+            await api.login()
+            await supervisor.connect_sandbox_account(api)
+        except CallFailed as error:
+            # Tokens may be issued elsewhere, or the first user has another password by now: it serves all the same.
+            progress(f"not logged in as the first user: {error}")
+        progress("ready")
+        await show(
+            api,
+            supervisor.settings,
+            generated_password=supervisor.generated_password,
+            sandbox_url=supervisor.sandbox_url,
+            write=_write,
+        )
+        ready.set()
+        await told
+        progress("stopping")
 
 
 def _write(line: str) -> None:

@@ -103,7 +103,9 @@ class Inbox:
         if found:
             mean = sum(len(document["events"]) for document in found) / len(found)
             self._events_per_document += _SMOOTHING * (mean - self._events_per_document)
-        return found
+        # The mean may be far off, as after a standstill; a transaction of many times the size might never end in time.
+        totals = itertools.accumulate(len(document["events"]) for document in found)
+        return found[: 1 + next((place for place, total in enumerate(totals) if total >= limit), len(found))]
 
     async def split(self, document: Document) -> None:
         """Put each event of a document into a document of its own, in the same place of the order."""

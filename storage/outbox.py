@@ -182,8 +182,8 @@ class Outbox:
         return result.modified_count == 1
 
     async def sender(self, account_id: str) -> Document | None:
-        """Return what the account's actor needs of the account: merchantId, twitterUserId, connected."""
-        fields = {"merchantId": 1, "twitterUserId": 1, "connected": 1}
+        """Return what the account's actor needs of the account: merchantId, twitterUserId, connected, status."""
+        fields = {"merchantId": 1, "twitterUserId": 1, "connected": 1, "status": 1}
         return await self._database["accounts"].find_one({"_id": account_id}, fields)
 
     async def attached(self, account_id: str, x_ids: Sequence[str]) -> set[str]:

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from config.environment import ROOT, child_environment
 from config.settings import Settings, WrongSetting
+from domain.events import EventKind, XEvent
 from program.simulation_books import (
     AnswerBooks,
     CustomerBooks,
@@ -26,11 +27,14 @@ from program.simulation_books import (
     balance,
     customer_books,
     percentile,
+    read_inbox,
 )
 from program.simulation_display import Display, Progress
 from program.simulation_order import Order, account_ids, check_folder, simulation_settings
 from program.simulation_sandbox import Delivery, SentByShop
+from storage.client import Client, Database
 from storage.embedded import die_with_parent
+from storage.inbox import Inbox
 from tests.program.running_program import PATIENCE_S, processes_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -104,6 +108,15 @@ def test_an_answer_is_confirmed_when_x_has_it_once_and_it_is_stored_as_sent(
     found = answer_books({"hello"}, [SentByShop(str(n), text) for n, text in enumerate(in_x)], [message])
     assert found == expected
     assert balance(books([], []), found) == (expected.confirmed == 1)
+
+
+async def test_messages_that_wait_in_the_inbox_are_found_there(client: Client, database: Database) -> None:
+    events = [
+        XEvent(f"{kind}:{n}", kind, "100", str(200 + n), NOW, {"twitterMessageId": str(n)} if n < 5 else {})
+        for n, kind in enumerate([EventKind.MESSAGE] * 5 + [EventKind.TYPING] * 2)
+    ]
+    await Inbox(client, database).add(events, NOW)
+    assert await read_inbox(database) == {"0", "1", "2", "3", "4"}
 
 
 def test_lag_is_the_time_from_x_to_the_transaction() -> None:

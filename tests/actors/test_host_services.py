@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from itertools import count
+from typing import Any
+
+import pytest
+
+from actors.account import AccountActor
+from actors.host_services import Services
+from actors.runtime.actor import Actor
+from actors.runtime.host import ActorHost
+from config.settings import Settings
+from domain.partition import host_of, partition_of
+from storage.ingest import Ingested
+
+
+class Elsewhere:
+    """The routes to the other hosts."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+
+    def call(self, kind: str, key: str, method: str, args: Any, kwargs: Any, timeout_s: float) -> Awaitable[object]:
+        self.calls.append((kind, key, method, args))
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        future.set_result(None)
+        return future
+
+
+class Account(Actor):
+    kind = "account"
+    told: list[tuple[str, list[str]]]
+
+    async def settled(self, message_ids: list[str]) -> None:
+        self.told.append((self.key, message_ids))
+
+
+def account_of(host: int) -> str:
+    keys = (f"account-{number}" for number in count())
+    return next(key for key in keys if host_of(partition_of(AccountActor.kind, key), 2) == host)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+async def test_an_account_is_told_in_the_host_that_owns_it_and_comes_to_life_nowhere_else(
+    settings: Settings, index: int
+) -> None:
+    services: Any = Services(settings, index, hosts=2)
+    Account.told = []
+    services.host = ActorHost({"account": Account})
+    services._elsewhere = elsewhere = Elsewhere()
+    mine, theirs = account_of(index), account_of(1 - index)
+    await services._react(Ingested(touched_accounts=frozenset({mine, theirs}), settled=(("m1", "x1"),)))
+    async with asyncio.timeout(10):
+        while not Account.told:
+            await asyncio.sleep(0)
+    assert Account.told == [(mine, ["m1"])]
+    assert elsewhere.calls == [("account", theirs, "settled", (["m1"],))]
+    assert len(services.host) == 1
+    await services.host.stop(1)
