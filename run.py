@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,11 @@ from config.settings import Settings, WrongSetting, load
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
+merchants = typer.Typer(no_args_is_help=True, help="Create merchants.")
+users = typer.Typer(no_args_is_help=True, help="Create and list users.")
+app.add_typer(merchants, name="merchant")
+app.add_typer(users, name="user")
+
 
 def _settings() -> Settings:
     try:
@@ -20,6 +26,19 @@ def _settings() -> Settings:
     except WrongSetting as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+def _managing(work: Coroutine[object, object, list[str]]) -> None:
+    """Do what an operator asked for, and print the lines that it answers."""
+    from program.people import CannotManage
+
+    try:
+        lines = asyncio.run(work)
+    except CannotManage as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    for line in lines:
+        typer.echo(line)
 
 
 @app.command()
@@ -73,6 +92,46 @@ def doctor() -> None:
     from program.doctor import doctor as run_checks
 
     raise typer.Exit(asyncio.run(run_checks(_settings())))
+
+
+@merchants.command("create")
+def create_merchant(name: Annotated[str, typer.Option(help="The merchant's name.")]) -> None:
+    """Create a merchant and print its id."""
+    from program import people
+
+    _managing(people.create_merchant(_settings(), name))
+
+
+@users.command("create")
+def create_user(
+    merchant: Annotated[str, typer.Option(help="Id of the merchant.")],
+    email: Annotated[str, typer.Option(help="Address to log in with.")],
+    role: Annotated[list[str], typer.Option(help="owner, admin, agent or viewer; may be given several times.")],
+    name: Annotated[str, typer.Option(help="The person's name; left out: taken from the address.")] = "",
+) -> None:
+    """Create a user and print a password to log in with."""
+    from program import people
+
+    _managing(people.create_user(_settings(), merchant, email, role, name))
+
+
+@users.command("list")
+def list_users() -> None:
+    """Print every user of every merchant."""
+    from program import people
+
+    _managing(people.list_users(_settings()))
+
+
+@app.command()
+def token(
+    email: Annotated[str, typer.Option(help="Address of an existing user.")],
+    minutes: Annotated[int, typer.Option(min=1, max=7 * 24 * 60, help="How long the token holds.")] = 60,
+) -> None:
+    """Print an access token for a user."""
+    from program import people
+
+    _managing(people.access_token(_settings(), email, minutes))
 
 
 if __name__ == "__main__":

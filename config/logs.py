@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 import orjson
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 
 from config.settings import Settings
 
@@ -72,6 +73,14 @@ def _named(process: str) -> structlog.types.Processor:
     return add
 
 
+class _WithoutPeersMistakes(logging.Filter):
+    """Keeps back what the HTTP server says of requests that are no HTTP: it quotes them, tokens included."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether the line is to be written."""
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
 def configure_logs(settings: Settings, *, process: str, to_socket: bool | None = None) -> None:
     """Set up logging for this process; `process` names it in every line."""
     level = getattr(logging, settings.log_level.upper())
@@ -100,6 +109,7 @@ def configure_logs(settings: Settings, *, process: str, to_socket: bool | None =
     logging.basicConfig(
         level=max(level, logging.WARNING), stream=sys.stderr, format="%(name)s %(levelname)s %(message)s"
     )
+    logging.getLogger("aiohttp.server").addFilter(_WithoutPeersMistakes())
     # tweepy's debug lines hold the Authorization header.
     logging.getLogger("tweepy").setLevel(logging.WARNING)
     # At DEBUG oauthlib writes tokens and signatures.

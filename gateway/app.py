@@ -2,21 +2,28 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.api import accounts, auth, contacts, conversations, messages
+from gateway.api import accounts, api_keys, audit, auth, contacts, conversations, messages, users
+from gateway.audit_trail import audit_trail
+from gateway.call_limiter import CallLimiter
 from gateway.dependencies import DEPENDENCIES, Dependencies
 from gateway.dispatch import add_routes
 from gateway.health import live, ready
 from gateway.metrics import metrics as metrics_page
 from gateway.middlewares.authentication import authentication
 from gateway.middlewares.body_rules import body_rules
+from gateway.middlewares.call_limit import CALL_LIMITER, add_limit, call_limit
 from gateway.middlewares.errors import errors
 from gateway.middlewares.metrics import metrics
 from gateway.middlewares.request_id import add_request_id, request_id
+from gateway.published import add_descriptions
 from gateway.routing import ROUTES, AnyRoute
 
 #: Every operation of the API.
 API_ROUTES: tuple[AnyRoute, ...] = (
     *auth.ROUTES,
+    *users.ROUTES,
+    *api_keys.ROUTES,
+    *audit.ROUTES,
     *accounts.ROUTES,
     *contacts.ROUTES,
     *conversations.ROUTES,
@@ -24,21 +31,34 @@ API_ROUTES: tuple[AnyRoute, ...] = (
 )
 
 #: The outermost comes first: whatever answers has a request id and is counted, and nothing is read for strangers.
-MIDDLEWARES = (request_id, metrics, errors, authentication, body_rules)
+MIDDLEWARES = (request_id, metrics, audit_trail, errors, authentication, call_limit, body_rules)
 
 
 def create_app(deps: Dependencies) -> web.Application:
     """Return the HTTP side, ready to be served."""
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=deps.settings.max_body_bytes)
     app[DEPENDENCIES] = deps
+    app[CALL_LIMITER] = CallLimiter(deps.actors)
     app[ROUTES] = add_routes(app, API_ROUTES)
     app.router.add_get("/health/live", live)
     app.router.add_get("/health/ready", ready)
     app.router.add_get("/metrics", metrics_page)
+    add_descriptions(app, API_ROUTES, deps.settings)
     app.on_response_prepare.append(add_request_id)
+    app.on_response_prepare.append(add_limit)
     app.on_shutdown.append(_close_background)
+    app.on_cleanup.append(_close_audit_trail)
+    app.on_cleanup.append(_close_limiter)
     return app
 
 
 async def _close_background(app: web.Application) -> None:
     await app[DEPENDENCIES].background.close()
+
+
+async def _close_limiter(app: web.Application) -> None:
+    await app[CALL_LIMITER].close()
+
+
+async def _close_audit_trail(app: web.Application) -> None:
+    await app[DEPENDENCIES].repositories.audit.close()

@@ -16,6 +16,8 @@ from gateway.background import Background
 from gateway.passwords import Passwords
 from gateway.tokens import AccessTokens
 from storage.accounts import Accounts
+from storage.api_keys import ApiKeys
+from storage.audit import AuditTrail
 from storage.client import Database
 from storage.contacts import Contacts
 from storage.conversations import Conversations
@@ -26,6 +28,7 @@ from storage.merchants import Merchants
 from storage.message_counts import MessageCounts
 from storage.messages import Messages
 from storage.refresh_tokens import RefreshTokens
+from storage.standings import Standings
 from storage.users import Users
 
 
@@ -43,6 +46,9 @@ class Repositories:
 
     merchants: Merchants
     users: Users
+    standings: Standings
+    api_keys: ApiKeys
+    audit: AuditTrail
     refresh_tokens: RefreshTokens
     login_attempts: LoginAttempts
     accounts: Accounts
@@ -58,6 +64,9 @@ class Repositories:
         return cls(
             merchants=Merchants(database),
             users=Users(database),
+            standings=Standings(Users(database)),
+            api_keys=ApiKeys(database),
+            audit=AuditTrail(database),
             refresh_tokens=RefreshTokens(database),
             login_attempts=LoginAttempts(database),
             accounts=Accounts(database, keys),
@@ -65,7 +74,7 @@ class Repositories:
             conversations=Conversations(database),
             messages=Messages(database),
             message_counts=MessageCounts(database),
-            idempotency=IdempotencyKeys(database),
+            idempotency=IdempotencyKeys(database, keys),
         )
 
 

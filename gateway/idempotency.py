@@ -71,7 +71,7 @@ async def _carry_out(
         await keys.release(merchant_id, key)
         raise
     payload = payload_of(reply)
-    await keys.keep(merchant_id, key, reply.status, dumps(payload))
+    await keys.keep(merchant_id, key, reply.status, dumps(payload), secret=route.secret)
     return respond(request, payload, status=reply.status)
 
 

@@ -10,6 +10,7 @@ import structlog
 
 from domain.errors import LimitExceeded, Unauthenticated
 from domain.ids import new_id
+from gateway.audit_trail import note_login_of
 from gateway.dependencies import Dependencies
 from gateway.models.auth import TokenPair
 from storage.refresh_tokens import Holder
@@ -36,6 +37,8 @@ async def log_in(deps: Dependencies, email: str, password: str, address: str) ->
         log.warning("login.limited", address=address)
         raise LimitExceeded("Too many failed logins; try again later", retry_after_s=_RETRY_S)
     user = await users.by_email(email)
+    if user is not None:
+        note_login_of(user["merchantId"], user["_id"])
     holds = await deps.passwords.verify(password, None if user is None else user["passwordHash"])
     if user is None or not holds or user["status"] != _ACTIVE:
         log.info("login.refused", address=address)

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from domain.roles import Role
 
-class Role(StrEnum):
-    """What a person may do for a merchant."""
-
-    OWNER = "owner"
-    ADMIN = "admin"
-    AGENT = "agent"
-    VIEWER = "viewer"
+__all__ = ["ADMINS", "AGENTS", "READERS", "Principal", "Role"]
 
 
 #: Every role reads.
@@ -25,8 +19,14 @@ ADMINS = frozenset({Role.OWNER, Role.ADMIN})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The person or program that a token speaks for."""
+    """The person that a token speaks for, or the machine that has an API key.
+
+    A machine has `key_id`, and the person who made its key as `user_id`.
+    """
 
     user_id: str
     merchant_id: str
     roles: frozenset[Role]
+    key_id: str | None = None
+    #: The program's own calls don't use up a merchant's limit.
+    uncounted: bool = False

@@ -66,7 +66,7 @@ class Route(Generic[QueryT, BodyT, AnswerT]):
     """One operation of the API.
 
     `errors` are those beyond what every route may answer (400, 401, 403, 413, 415, 422, 503). `idempotent` routes take
-    an `Idempotency-Key`: every POST that creates or sends.
+    an `Idempotency-Key`: every POST that creates or sends. A `secret` one answers what is never shown again.
     """
 
     method: str
@@ -81,6 +81,7 @@ class Route(Generic[QueryT, BodyT, AnswerT]):
     public: bool = False
     idempotent: bool = False
     body_optional: bool = False
+    secret: bool = False
 
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]

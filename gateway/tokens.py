@@ -56,8 +56,8 @@ class AccessTokens:
         self._ttl = timedelta(seconds=settings.access_token_ttl_s)
         self._clock = clock
 
-    def issue(self, user_id: str, merchant_id: str, roles: list[str]) -> str:
-        """Return a token for a person of a merchant.
+    def issue(self, user_id: str, merchant_id: str, roles: list[str], *, uncounted: bool = False) -> str:
+        """Return a token for a person of a merchant; calls with an `uncounted` one are the program's own.
 
         Raises:
             NotFound: when tokens come from an external issuer alone.
@@ -73,6 +73,8 @@ class AccessTokens:
             "exp": now + self._ttl,
             "jti": new_id(),
         }
+        if uncounted:
+            claims["uncounted"] = True
         if self._issuer:
             claims["iss"] = self._issuer
         if self._audience:
@@ -99,9 +101,13 @@ class AccessTokens:
         if key is None:
             raise jwt.InvalidKeyError("no such key")
         options: jwt.types.Options = {"require": _REQUIRED, "verify_aud": self._audience is not None}
-        return jwt.decode(
+        claims: dict[str, object] = jwt.decode(
             token, key.key, algorithms=[key.algorithm], options=options, issuer=self._issuer, audience=self._audience
         )
+        if key.algorithm != _SHARED:
+            # Only this installation may say which calls are its own.
+            claims.pop("uncounted", None)
+        return claims
 
     async def _key_for(self, header: Mapping[str, object]) -> _Key | None:
         algorithm = header.get("alg")
@@ -151,7 +157,7 @@ def _principal(claims: Mapping[str, object]) -> Principal:
     if not isinstance(roles, list):
         raise Unauthenticated("The token has no list of roles")
     known = frozenset(Role(role) for role in roles if isinstance(role, str) and role in set(Role))
-    return Principal(user_id, merchant_id, known)
+    return Principal(user_id, merchant_id, known, uncounted=claims.get("uncounted") is True)
 
 
 def _reason(error: Exception) -> str:

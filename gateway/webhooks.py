@@ -139,7 +139,7 @@ async def read_in_time(request: web.Request, timeout_s: float) -> bytes:
     The server has a deadline for a request's head, but none for its body: a client that stops half-way is cut off here.
 
     Raises:
-        InvalidRequest: (408) when the body does not arrive in time.
+        InvalidRequest: when the body does not arrive in time (408), breaks off, or is cut into chunks that are none.
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -148,3 +148,5 @@ async def read_in_time(request: web.Request, timeout_s: float) -> bytes:
         if request.transport is not None:
             request.transport.close()
         raise InvalidRequest("The body did not arrive in time", status=408) from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise InvalidRequest("The body did not arrive whole") from None

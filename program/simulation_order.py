@@ -27,7 +27,7 @@ _TUNING: Final = (
     "log_format",
 )
 #: More than any run sends.
-NO_LIMIT: Final = 1_000_000_000
+NO_LIMIT: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ def simulation_settings(settings: Settings, order: Order, data_dir: Path) -> Set
         port=0,
         data_dir=data_dir,
         x_messages_per_day=NO_LIMIT,
+        api_calls_per_minute=NO_LIMIT,
         sandbox_customers=order.customers,
         sandbox_rate=0.0,
     )

@@ -189,6 +189,11 @@ class Contacts:
         )
         return result.matched_count == 1 or await self._collection.count_documents(query, limit=1) == 1
 
+    async def set_consent(self, merchant_id: str, contact_id: str, consent: Consent, now: datetime) -> None:
+        """Note what a contact agreed to elsewhere; who has opted out stays so."""
+        query: Document = {"_id": contact_id, "merchantId": merchant_id, "consent.state": {"$ne": "opted_out"}}
+        await self._collection.update_one(query, {"$set": {"consent": consent, "updatedAt": now}})
+
     async def names(self, merchant_id: str, contact_ids: Iterable[str]) -> dict[str, ContactName]:
         """Return the names of several contacts by id."""
         query = {"_id": {"$in": list(contact_ids)}, "merchantId": merchant_id}

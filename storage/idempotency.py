@@ -17,6 +17,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from storage.client import Database
+from storage.encryption import KeyRing, Place
 
 #: Longer than any request may take; after it a reservation without an answer is taken over.
 STALE_AFTER = timedelta(seconds=60)
@@ -50,8 +51,9 @@ Reservation: TypeAlias = Reserved | Answered | Refused
 class IdempotencyKeys:
     """First answers by merchant and key."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ring: KeyRing) -> None:
         self._collection = database["idempotencyKeys"]
+        self._ring = ring
 
     async def reserve(
         self, merchant_id: str, key: str, request_hash: str, resource_id: str, now: datetime
@@ -89,19 +91,27 @@ class IdempotencyKeys:
             return Refused.OTHER_REQUEST
         if known is None or known["status"] is None:
             return Refused.IN_PROGRESS
+        if known.get("sealed") is not None:
+            return Answered(known["status"], self._ring.open(known["sealed"], _place(known["_id"])).encode())
         return Answered(known["status"], known["body"])
 
-    async def keep(self, merchant_id: str, key: str, status: int, body: bytes) -> None:
-        """Keep the first answer."""
-        await self._collection.update_one(
-            {"_id": _id(merchant_id, key), "status": None}, {"$set": {"status": status, "body": body}}
-        )
+    async def keep(self, merchant_id: str, key: str, status: int, body: bytes, *, secret: bool = False) -> None:
+        """Keep the first answer; one that holds a `secret` is kept sealed."""
+        reservation = _id(merchant_id, key)
+        answer: dict[str, object] = {"status": status, "body": body}
+        if secret:
+            answer = {"status": status, "sealed": self._ring.seal(body.decode(), _place(reservation))}
+        await self._collection.update_one({"_id": reservation, "status": None}, {"$set": answer})
 
     async def release(self, merchant_id: str, key: str) -> None:
         """Let the request be tried again at once: it was not carried out, or its outcome is not known."""
         await self._collection.update_one(
             {"_id": _id(merchant_id, key), "status": None}, {"$set": {"reservedAt": None}}
         )
+
+
+def _place(reservation: str) -> Place:
+    return Place("idempotencyKeys", reservation, "body")
 
 
 def _id(merchant_id: str, key: str) -> str:

@@ -8,6 +8,7 @@ index: every further index over such a time would be paid for by every message. 
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
@@ -15,7 +16,12 @@ from storage.client import Database
 
 _DAY_S = 86_400
 _DEAD_LETTER_DAYS = 30
+#: How long the audit trail goes back.
+_AUDIT_DAYS = 400
 _LOGIN_ATTEMPT_S = 3_600
+_IMPORT_DAYS = 30
+#: For how long the key of an erased event is kept: X may deliver the event again.
+REDELIVERY = timedelta(days=7)
 
 #: Kept apart: the queries that are to use it name the same condition.
 IS_ASSIGNED: dict[str, object] = {"assignedToUserId": {"$gt": ""}}
@@ -42,8 +48,21 @@ def _expires(field: str, after_s: int = 0) -> IndexModel:
     return IndexModel([(field, ASCENDING)], expireAfterSeconds=after_s)
 
 
+#: Only what was erased has an entry.
+_ERASED = IndexModel(
+    [("erasedAt", ASCENDING)],
+    expireAfterSeconds=int(REDELIVERY.total_seconds()),
+    partialFilterExpression={"erasedAt": {"$type": "date"}},
+)
+
 INDEXES: dict[str, list[IndexModel]] = {
     "users": [_unique("email"), _plain("merchantId")],
+    "apiKeys": [_unique("prefix"), _plain("merchantId")],
+    "audit": [
+        _sorted("merchantId", by="at"),
+        _sorted("merchantId", "actor.id", by="at"),
+        _expires("at", _AUDIT_DAYS * _DAY_S),
+    ],
     "refreshTokens": [_plain("family"), _plain("userId"), _expires("expiresAt")],
     "loginAttempts": [_plain("key", "at"), _expires("at", _LOGIN_ATTEMPT_S)],
     "accounts": [
@@ -77,8 +96,11 @@ INDEXES: dict[str, list[IndexModel]] = {
             [("accountId", ASCENDING), ("priority", ASCENDING), ("createdAt", ASCENDING)],
             partialFilterExpression={"pending": True},
         ),
+        _ERASED,
     ],
-    "activities": [_sorted("merchantId", "accountId", by="at"), _sorted("merchantId", "contactId", by="at")],
+    "activities": [_sorted("merchantId", "accountId", by="at"), _sorted("merchantId", "contactId", by="at"), _ERASED],
+    "contactImports": [_plain("merchantId", "accountId"), _expires("createdAt", _IMPORT_DAYS * _DAY_S)],
+    "erasureReceipts": [_plain("merchantId", "subject")],
     "deadLetters": [_expires("at", _DEAD_LETTER_DAYS * _DAY_S)],
     "reminders": [_plain("partition", "dueAt"), _plain("kind", "key", "name")],
     "idempotencyKeys": [_expires("createdAt", _DAY_S)],

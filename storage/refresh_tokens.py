@@ -83,6 +83,12 @@ class RefreshTokens:
         """Revoke every token of a family that is not revoked yet."""
         await self._collection.update_many({"family": family, "revokedAt": None}, {"$set": {"revokedAt": now}})
 
+    async def revoke_user(self, merchant_id: str, user_id: str, now: datetime) -> None:
+        """Revoke every token of a person that is not revoked yet."""
+        await self._collection.update_many(
+            {"userId": user_id, "merchantId": merchant_id, "revokedAt": None}, {"$set": {"revokedAt": now}}
+        )
+
 
 def _hash(token: str) -> str:
     return sha256(token.encode()).hexdigest()

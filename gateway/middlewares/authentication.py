@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from domain.errors import NotAllowed, Unauthenticated
-from gateway.dependencies import DEPENDENCIES
+from domain.roles import capped, known_roles
+from gateway.dependencies import DEPENDENCIES, Dependencies
 from gateway.principal import Principal
 from gateway.routing import route_of
+from storage.api_keys import SCHEME
 
 PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)
 
@@ -20,12 +24,46 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
     route = route_of(request)
     if route is None or route.public:
         return await handler(request)
-    principal = await request.app[DEPENDENCIES].tokens.verify(_bearer(request))
+    deps = request.app[DEPENDENCIES]
+    token = _bearer(request)
+    known = await _machine(deps, token) if token.startswith(SCHEME) else await deps.tokens.verify(token)
+    principal = await _as_of_today(deps, known)
     if not principal.roles & route.roles:
         raise NotAllowed("Your role does not allow this")
     request[PRINCIPAL] = principal
     with structlog.contextvars.bound_contextvars(merchant_id=principal.merchant_id):
         return await handler(request)
+
+
+async def _machine(deps: Dependencies, token: str) -> Principal:
+    """Return whom an API key speaks for.
+
+    Raises:
+        Unauthenticated: when it does not hold, for whatever reason.
+    """
+    keys, now = deps.repositories.api_keys, deps.clock.now()
+    key = await keys.proven(token, now)
+    if key is None:
+        raise Unauthenticated("The API key does not hold")
+    if keys.is_use_due(key, now):
+        deps.background.start("api_key.used", keys.used(key, now))
+    return Principal(key["createdBy"], key["merchantId"], known_roles(key["roles"]), key["_id"])
+
+
+async def _as_of_today(deps: Dependencies, principal: Principal) -> Principal:
+    """Return the principal with no more rights than the person has today; people kept elsewhere are taken as they are.
+
+    A machine has no more rights than the person who made its key.
+
+    Raises:
+        Unauthenticated: when the person was disabled.
+    """
+    standing = await deps.repositories.standings.of(principal.merchant_id, principal.user_id, deps.clock.now())
+    if standing is None:
+        return principal
+    if not standing.active:
+        raise Unauthenticated("The user is disabled")
+    return replace(principal, roles=capped(principal.roles, standing.roles))
 
 
 def _bearer(request: web.Request) -> str:

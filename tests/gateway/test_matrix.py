@@ -7,10 +7,18 @@ import pytest
 from domain.ids import new_id
 from gateway.app import API_ROUTES
 from gateway.routing import API, AnyRoute
-from tests.gateway.conftest import Api
+from storage.contact_imports import ContactImports, NewImport
+from tests.gateway.conftest import NOW, Api
+from tests.gateway.people import api_key, colleague
 
 ROUTES = [route for route in API_ROUTES if not route.public]
 ROLES = ("owner", "admin", "agent", "viewer")
+
+#: Stands in a body for an account of the merchant that calls.
+OWN_ACCOUNT = "an account of the caller's"
+
+#: Stands in a body for an e-mail address that nobody has.
+NEW_EMAIL = "an address of nobody's"
 
 #: Who may call what, and with what body; the shape of a route's path is its key.
 TABLE: dict[tuple[str, str], tuple[set[str], object]] = {
@@ -20,9 +28,29 @@ TABLE: dict[tuple[str, str], tuple[set[str], object]] = {
     ("PUT", "/accounts/{accountId}"): ({"owner", "admin"}, {"autoReplyEnabled": True}),
     ("DELETE", "/accounts/{accountId}"): ({"owner", "admin"}, None),
     ("GET", "/accounts/{accountId}/limits"): (set(ROLES), None),
+    ("GET", "/users"): (set(ROLES), None),
+    ("POST", "/users"): ({"owner", "admin"}, {"email": NEW_EMAIL, "name": "Ann", "roles": ["agent"]}),
+    ("GET", "/users/{userId}"): (set(ROLES), None),
+    ("PUT", "/users/{userId}"): ({"owner", "admin"}, {"name": "Ann", "status": "disabled"}),
+    ("GET", "/api-keys"): ({"owner", "admin"}, None),
+    ("POST", "/api-keys"): ({"owner", "admin"}, {"name": "Till", "roles": ["agent"]}),
+    ("DELETE", "/api-keys/{apiKeyId}"): ({"owner", "admin"}, None),
+    ("GET", "/audit"): ({"owner", "admin"}, None),
     ("GET", "/contacts"): (set(ROLES), None),
     ("GET", "/contacts/{contactId}"): (set(ROLES), None),
     ("GET", "/contacts/{contactId}/conversations"): (set(ROLES), None),
+    ("POST", "/contacts"): ({"owner", "admin", "agent"}, {"accountId": OWN_ACCOUNT, "twitterUserId": "4711"}),
+    ("PUT", "/contacts/{contactId}"): ({"owner", "admin", "agent"}, {"displayName": "John Doe (VIP)"}),
+    ("PUT", "/contacts/{contactId}/attributes"): ({"owner", "admin", "agent"}, {"attributes": {"tier": "gold"}}),
+    ("DELETE", "/contacts/{contactId}"): ({"owner", "admin", "agent"}, None),
+    ("GET", "/contacts/{contactId}/export"): ({"owner", "admin", "agent"}, None),
+    ("POST", "/contacts/import"): (
+        {"owner", "admin", "agent"},
+        {"accountId": OWN_ACCOUNT, "format": "csv", "content": "twitterUserId\n4711\n"},
+    ),
+    ("GET", "/contacts/imports/{importId}"): (set(ROLES), None),
+    ("POST", "/contacts/{contactId}/tags"): ({"owner", "admin", "agent"}, {"tags": ["vip"]}),
+    ("DELETE", "/contacts/{contactId}/tags/{tagName}"): ({"owner", "admin", "agent"}, None),
     ("GET", "/conversations"): (set(ROLES), None),
     ("GET", "/conversations/{conversationId}"): (set(ROLES), None),
     ("GET", "/conversations/{conversationId}/messages"): (set(ROLES), None),
@@ -40,18 +68,45 @@ def row(route: AnyRoute) -> tuple[set[str], object]:
     return TABLE[(route.method, route.path.removeprefix(API))]
 
 
+async def filled(body: object, owner: Api) -> object:
+    """Return a body with the id of an account of this merchant where it stands for one."""
+    if isinstance(body, dict) and body.get("accountId") == OWN_ACCOUNT:
+        return body | {"accountId": await owner.account()}
+    if isinstance(body, dict) and body.get("email") == NEW_EMAIL:
+        return body | {"email": f"{new_id()}@example.com"}
+    return body
+
+
+async def contact_import(owner: Api, account_id: str) -> str:
+    """Return the id of an import that this merchant has."""
+    new = NewImport(new_id(), account_id, owner.user_id, rows=[], wrong=[])
+    await ContactImports(owner.database).begin(owner.merchant_id, new, NOW)
+    return new.id
+
+
 async def path_of(route: AnyRoute, owner: Api) -> str:
     """Return the route's path with ids of documents that this merchant has."""
     account_id = await owner.account()
     contact_id = await owner.contact(account_id)
     conversation_id = await owner.conversation(account_id, contact_id)
-    return route.path.format(accountId=account_id, contactId=contact_id, conversationId=conversation_id)
+    user_id = await colleague(owner)
+    api_key_id = await api_key(owner)
+    return route.path.format(
+        accountId=account_id,
+        contactId=contact_id,
+        conversationId=conversation_id,
+        userId=user_id,
+        apiKeyId=api_key_id,
+        tagName="vip",
+        importId=await contact_import(owner, account_id),
+    )
 
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("route", ROUTES, ids=name)
 async def test_a_role_may_do_what_the_table_says(api: Api, route: AnyRoute, role: str) -> None:
     allowed, body = row(route)
+    body = await filled(body, api)
     status, answer = await api.as_role(role).call(route.method, await path_of(route, api), json=body)
     assert (status == 403) is (role not in allowed)
     # X knows no such token, so that connecting is refused by X and by nobody else.
@@ -62,7 +117,15 @@ async def test_a_role_may_do_what_the_table_says(api: Api, route: AnyRoute, role
 async def test_an_id_of_another_merchant_is_as_unknown_as_any(api: Api, route: AnyRoute) -> None:
     _, body = row(route)
     foreign = await path_of(route, api)
-    unknown = route.path.format(accountId=new_id(), contactId=new_id(), conversationId=new_id())
+    unknown = route.path.format(
+        accountId=new_id(),
+        contactId=new_id(),
+        conversationId=new_id(),
+        userId=new_id(),
+        apiKeyId=new_id(),
+        tagName="vip",
+        importId=new_id(),
+    )
     stranger = api.other_merchant()
     status, answer = await stranger.call(route.method, foreign, json=body)
     unknown_status, unknown_answer = await stranger.call(route.method, unknown, json=body)

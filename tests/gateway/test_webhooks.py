@@ -423,6 +423,26 @@ async def test_a_body_that_stops_half_way_is_cut_off(door: Door) -> None:
     assert not await door.events()
 
 
+@pytest.mark.parametrize("rest", [b"", b"no chunk at all\r\n\r\n"])
+async def test_a_body_that_breaks_off_is_the_callers_mistake(
+    door: Door, capsys: pytest.CaptureFixture[str], rest: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.http.port)
+    writer.write(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{{\r\n".encode())
+    await door.challenge("crc_token=a")
+    writer.write(rest)
+    writer.write_eof()
+    async with asyncio.timeout(30):
+        answered = await reader.read()
+    writer.close()
+    # A call that is answered after this one has been dealt with.
+    await door.send(message())
+
+    assert b" 500 " not in answered
+    assert "request.broke" not in capsys.readouterr().out
+    assert len(await door.events()) == 1
+
+
 @pytest.mark.parametrize("declared", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "a"])
 async def test_the_declared_type_of_a_signed_body_does_not_matter(door: Door, declared: str) -> None:
     async with door.http.post(
@@ -527,7 +547,7 @@ async def test_an_insert_that_hangs_too_long_is_503(door: Door) -> None:
 
 async def test_200_is_said_only_after_the_journal_has_it(door: Door) -> None:
     applied = door.database["inbox"].with_options(read_concern=ReadConcern("local"))
-    async with failing(door.database.client, "pauseJournalFlusherThread"):
+    async with failing(door.database.client, "pauseJournalFlusherBeforeFlush"):
         held = asyncio.create_task(door.send(message()))
         # Applied is not durable: it can be read while nothing of it is on disk.
         async with asyncio.timeout(30):

@@ -117,6 +117,7 @@ class Program(Api):
             "MKTX_ADMIN_EMAIL": "owner@example.com",
             "MKTX_ADMIN_PASSWORD": "correct horse battery",
             "MKTX_X_SETTLE_TIMEOUT_S": "30",
+            "MKTX_API_CALLS_PER_MINUTE": "1000000",
             **settings,
         }
         if x is not None:

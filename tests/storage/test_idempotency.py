@@ -5,15 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from config.settings import Settings
 from storage.client import Database
+from storage.encryption import key_ring
 from storage.idempotency import STALE_AFTER, Answered, IdempotencyKeys, Refused, Reserved
 
 NOW = datetime(2026, 1, 18, 10, tzinfo=UTC)
 
 
 @pytest.fixture
-def keys(database: Database) -> IdempotencyKeys:
-    return IdempotencyKeys(database)
+def keys(database: Database, settings: Settings) -> IdempotencyKeys:
+    return IdempotencyKeys(database, key_ring(settings))
 
 
 async def test_of_many_reservations_at_once_one_is_carried_out(keys: IdempotencyKeys) -> None:
@@ -51,3 +53,10 @@ async def test_a_released_reservation_is_free_at_once_for_the_same_request_only(
 async def test_keys_of_merchants_are_apart(keys: IdempotencyKeys) -> None:
     assert await keys.reserve("m", "key", "hash", "one", NOW) == Reserved("one")
     assert await keys.reserve("n", "key", "hash", "two", NOW) == Reserved("two")
+
+
+async def test_an_answer_that_holds_a_secret_is_kept_sealed(keys: IdempotencyKeys, database: Database) -> None:
+    await keys.reserve("m", "key", "hash", "id", NOW)
+    await keys.keep("m", "key", 200, b'{"initialPassword":"planted"}', secret=True)
+    assert "planted" not in str(await database["idempotencyKeys"].find_one({}))
+    assert await keys.reserve("m", "key", "hash", "other", NOW) == Answered(200, b'{"initialPassword":"planted"}')

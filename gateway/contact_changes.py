@@ -1,0 +1,52 @@
+"""What people and programs do to contacts (contract, part 5, "Contacts")."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from domain.errors import InvalidContent, NotFound, Problem
+from gateway.dependencies import Dependencies
+from gateway.models.contacts import ConsentInput
+from gateway.principal import Principal
+from storage.contact_erasure import ContactErasures
+from storage.contacts import Consent, ContactDocument, NewContact
+
+
+async def create(deps: Dependencies, merchant_id: str, new: NewContact) -> ContactDocument:
+    """Make a user of X known to one of the merchant's accounts, connected or not.
+
+    Raises:
+        InvalidContent: when the merchant has no such account.
+        Conflict: when the account knows the user.
+    """
+    await check_account(deps, merchant_id, new.account_id)
+    return await deps.repositories.contacts.add(merchant_id, new, deps.clock.now())
+
+
+async def check_account(deps: Dependencies, merchant_id: str, account_id: str) -> None:
+    """Check that the merchant has an account.
+
+    Raises:
+        InvalidContent: when it has not.
+    """
+    if await deps.repositories.accounts.get(merchant_id, account_id) is None:
+        problem = Problem("accountId", "is no account of this merchant")
+        raise InvalidContent("There is no such account", problems=(problem,))
+
+
+def consent_of(given: ConsentInput | None, now: datetime) -> Consent:
+    """Return what a contact agreed to as it is stored: none has neither time nor source."""
+    if given is None or given.state == "none":
+        return Consent(state="none", at=None, source=None)
+    return Consent(state=given.state, at=given.at or now, source=given.source)
+
+
+async def erase(deps: Dependencies, caller: Principal, contact_id: str) -> None:
+    """Erase a contact with everything held about it; one whose erasure was cut off is erased to the end.
+
+    Raises:
+        NotFound: when the merchant has no such contact.
+    """
+    erasures = ContactErasures(deps.database, deps.settings)
+    if not await erasures.erase(caller.merchant_id, contact_id, caller.user_id, deps.clock):
+        raise NotFound("Contact not found")

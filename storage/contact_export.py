@@ -1,0 +1,57 @@
+"""Everything that is held about a contact (contract, part 5, "Contacts"): what an erasure would erase."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import cast
+
+from storage.client import Database, Document
+from storage.contact_holdings import BY_CONTACT, waiting_events
+
+
+async def holdings_of(database: Database, merchant_id: str, contact_id: str) -> dict[str, object] | None:
+    """Return the contact, and by collection the documents about it, oldest first; nothing where there is no contact.
+
+    Documents are as they are kept, with their `_id` as `id` and without the merchant.
+    """
+    contact = await database["contacts"].find_one({"_id": contact_id, "merchantId": merchant_id})
+    if contact is None:
+        return None
+    of_contact = {"merchantId": merchant_id, "contactId": contact_id}
+    conversations, waiting, *others = await asyncio.gather(
+        _found(database, "conversations", of_contact),
+        _waiting(database, contact),
+        *(_found(database, name, of_contact) for name in BY_CONTACT),
+    )
+    ids = [conversation["id"] for conversation in conversations]
+    messages = await _found(database, "messages", {"merchantId": merchant_id, "conversationId": {"$in": ids}})
+    return {
+        "contact": _shown(contact),
+        "conversations": conversations,
+        "messages": messages,
+        "waitingEvents": waiting,
+        **dict(zip(BY_CONTACT, others, strict=True)),
+    }
+
+
+async def _found(database: Database, collection: str, query: Mapping[str, object]) -> list[Document]:
+    # Ids grow with time; what has another kind of id is in a stable order all the same.
+    return [_shown(document) async for document in database[collection].find(query).sort("_id", 1)]
+
+
+async def _waiting(database: Database, contact: Document) -> list[Document]:
+    account = await database["accounts"].find_one({"_id": contact["accountId"]}, {"twitterUserId": 1})
+    person = (account["twitterUserId"] if account else "", contact["twitterUserId"])
+    found = database["inbox"].find(waiting_events(*person)).sort("_id", 1)
+    return [
+        cast(Document, entry)
+        async for document in found
+        for entry in document["events"]
+        if (entry["forUserId"], entry["participantId"]) == person
+    ]
+
+
+def _shown(document: Document) -> Document:
+    rest = {name: value for name, value in document.items() if name not in {"_id", "merchantId"}}
+    return {"id": document["_id"], **rest}

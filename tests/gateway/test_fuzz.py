@@ -1,0 +1,83 @@
+"""Requests made from the API description, right and wrong ones, against a real server: nothing breaks, and nothing is
+answered that the description doesn't know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from schemathesis.specs.openapi.schemas import APIOperation
+
+from gateway.app import API_ROUTES
+from gateway.openapi import build
+from tests.gateway.conftest import Api
+from tests.gateway.test_isolation import NAME, PLAIN, made
+from tests.gateway.whole_app import serve_whole
+
+EXAMPLES = 12
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+SCHEMA = schemathesis.openapi.from_dict(build(API_ROUTES, ["http://127.0.0.1:5000"]))
+OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
+
+
+@pytest.fixture
+async def address(api: Api) -> AsyncIterator[str]:
+    # Failed logins count for the one address that all tests come from.
+    await api.database["loginAttempts"].delete_many({})
+    async with serve_whole(api.deps) as http:
+        yield str(http.make_url("")).rstrip("/")
+    await api.database["loginAttempts"].delete_many({})
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method.upper()} {each.path}")
+async def test_an_operation_answers_as_described_whatever_it_is_sent(
+    api: Api, address: str, operation: APIOperation
+) -> None:
+    names = [name for name in NAME.findall(operation.path) if name not in PLAIN]
+    known = {name: await made(api, name, operation.path) for name in names}
+    await asyncio.to_thread(send_all_kinds, operation, address, api.token, known)
+
+
+def send_all_kinds(operation: APIOperation, address: str, token: str, known: Mapping[str, str]) -> None:
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {token}"
+
+        @settings(
+            max_examples=EXAMPLES,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(data=st.data())
+        def send(mode: GenerationMode, data: Any) -> None:
+            case = data.draw(operation.as_strategy(generation_mode=mode))
+            if known and data.draw(st.booleans(), label="an id that exists"):
+                case.path_parameters = {**case.path_parameters, **known}
+            response = case.call(base_url=address, session=session)
+            case.validate_response(response, checks=CHECKS)
+
+        send(mode=GenerationMode.POSITIVE)
+        if {"parameters", "requestBody"} & set(operation.definition.raw):
+            send(mode=GenerationMode.NEGATIVE)
