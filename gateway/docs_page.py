@@ -155,6 +155,8 @@ def _kind(schema: Node) -> str:
     if values:
         return " or ".join(f"<code>{escape(_text(each))}</code>" for each in values)
     kind = schema.get("type", "anything")
+    if kind == "object" and "data" in schema.get("properties", {}):
+        return f"<code>data</code>: {_kind(schema['properties']['data'])}"
     if kind == "array":
         return f"list of {_kind(schema.get('items', {}))}"
     return escape(" or ".join(kind) if isinstance(kind, list) else str(kind)) + _bounds(schema)
@@ -162,7 +164,7 @@ def _kind(schema: Node) -> str:
 
 def _bounds(schema: Node) -> str:
     said = [
-        f"{label} {schema[key]}"
+        f"{label} {_text(schema[key])}"
         for key, label in (
             ("format", "as"),
             ("minimum", "from"),
@@ -171,7 +173,7 @@ def _bounds(schema: Node) -> str:
             ("maxLength", "at most"),
             ("default", "default"),
         )
-        if schema.get(key) not in {None, ""}
+        if schema.get(key) not in (None, "", [], {})
     ]
     return escape(f" ({', '.join(said)})") if said else ""
 

@@ -71,6 +71,12 @@ _HEADERS: Mapping[str, Node] = {
         "schema": {"type": "string", "const": "true"},
     },
 }
+_BEARER: Node = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "The access token of a login, or an API key.",
+}
 _LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 _RETRIED = frozenset({429, 503})
 _PARAMETERS: Mapping[str, Node] = {
@@ -114,7 +120,7 @@ def build(routes: Sequence[AnyRoute], servers: Iterable[str]) -> Node:
         "security": [{"bearer": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {"bearer": _BEARER},
             "schemas": schemas.components,
             "parameters": dict(_PARAMETERS),
             "headers": dict(_HEADERS),

@@ -14,6 +14,12 @@ _SEND_NODE: Node = {"id": "node-1", "type": "send_message", "config": {"template
 _WAIT_NODE: Node = {"id": "node-2", "type": "wait", "config": {"duration": 86400}}
 _NODES = [_SEND_NODE, _WAIT_NODE, {**_SEND_NODE, "id": "node-3"}]
 _CONNECTIONS = [{"fromNodeId": "node-1", "toNodeId": "node-2"}, {"fromNodeId": "node-2", "toNodeId": "node-3"}]
+_BUSINESS_HOURS: Node = {
+    "enabled": True,
+    "timezone": "Asia/Ho_Chi_Minh",
+    "schedule": {"monday": {"start": "09:00", "end": "18:00"}, "tuesday": {"start": "09:00", "end": "18:00"}},
+}
+_ATTRIBUTES: Node = {"purchaseCount": 5, "totalSpent": 1250000, "lastPurchaseDate": "2026-01-15"}
 _CONDITIONS: list[Node] = [
     {"field": "tags", "operator": "contains", "value": "vip"},
     {"field": "attributes.purchaseCount", "operator": "greaterThan", "value": 5},
@@ -35,17 +41,11 @@ REQUESTS: Mapping[tuple[str, str], Node] = {
     },
     ("PUT", "/accounts/{accountId}"): {
         "autoReplyEnabled": True,
-        "businessHours": {
-            "enabled": True,
-            "timezone": "Asia/Ho_Chi_Minh",
-            "schedule": {
-                "monday": {"start": "09:00", "end": "18:00"},
-                "tuesday": {"start": "09:00", "end": "18:00"},
-            },
-        },
+        "businessHours": _BUSINESS_HOURS,
     },
     ("POST", "/users"): {"email": "ann@example.com", "name": "Ann", "roles": ["agent"]},
     ("PUT", "/users/{userId}"): {"name": "Ann", "roles": ["agent"]},
+    ("POST", "/api-keys"): {"name": "Order system", "roles": ["agent"], "expiresAt": None},
     ("POST", "/contacts"): {
         "accountId": ID,
         "twitterUserId": "987654321",
@@ -147,6 +147,25 @@ _TEXTS: Mapping[str, str] = {
     "roles": "agent",
     "id": ID,
 }
+#: What the fields of a model look like where their names alone don't tell; those that are not there are left out.
+FIELDS: Mapping[str, Node] = {
+    "AccountAnswer": {"statusReason": None, "disconnectedAt": None, "businessHours": _BUSINESS_HOURS},
+    "AccountDetails": {"statusReason": None, "disconnectedAt": None, "businessHours": _BUSINESS_HOURS},
+    "AccountStatistics": {"totalContacts": 1234, "totalConversations": 567, "messagesThisMonth": 890},
+    "AuditEntryAnswer": {"action": "PUT /contacts/{contactId}", "address": "203.0.113.7", "status": 200},
+    "ContactAnswer": {"tags": ["vip", "customer"], "attributes": _ATTRIBUTES, "conversationCount": 3},
+    "ContactDetails": {"tags": ["vip", "customer"], "attributes": _ATTRIBUTES, "conversationCount": 3},
+    "ConsentAnswer": {"source": "message"},
+    "ConversationAnswer": {"messageCount": 12, "closedAt": None, "closeReason": None},
+    "ConversationDetails": {"messageCount": 12, "closedAt": None, "closeReason": None},
+    "Engagement": {"messagesSent": 15, "messagesReceived": 18},
+    "ImportAnswer": {"total": 1, "completedAt": None, "results": []},
+    "InvitedUser": {"name": "Ann", "initialPassword": "shown-this-once"},
+    "LimitWindow": {"name": "messages24h", "limit": 500, "used": 5, "remaining": 495},
+    "MessageAnswer": {"direction": "outbound", "source": "agent", "status": "sent", "attachments": [], "failure": None},
+    "TokenPair": {"expiresIn": 3600},
+    "UserAnswer": {"name": "Ann"},
+}
 _FORMATS = {"date-time": TIME, "date": "2026-01-18", "uuid": ID, "uri": "https://example.com/", "time": "10:00:00Z"}
 _DEEPEST = 8
 
@@ -183,9 +202,9 @@ def _named(schema: Node) -> list[Any]:
 def _object(schemas: Schemas, schema: Node, depth: int) -> Node:
     if depth > _DEEPEST:
         return {}
-    required = schema.get("required", [])
+    required, told = schema.get("required", []), FIELDS.get(schema.get("title", ""), {})
     return {
-        name: sample(schemas, each, name, depth + 1)
+        name: told[name] if name in told else sample(schemas, each, name, depth + 1)
         for name, each in schema.get("properties", {}).items()
         if name in required
     }

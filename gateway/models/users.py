@@ -18,7 +18,11 @@ def _each_once(roles: list[Role]) -> list[Role]:
     return roles
 
 
-RoleList = Annotated[list[Role], Field(min_length=1, max_length=len(Role)), AfterValidator(_each_once)]
+RoleList = Annotated[
+    list[Role],
+    Field(min_length=1, max_length=len(Role), json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_each_once),
+]
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 

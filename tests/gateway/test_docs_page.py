@@ -92,6 +92,25 @@ def test_text_of_the_description_is_never_taken_for_markup() -> None:
     assert len(re.findall("<script", text)) == 1
 
 
+def test_what_a_schema_allows_is_said_in_a_line() -> None:
+    document = build(API_ROUTES, ["http://127.0.0.1:5000"])
+    document["components"]["schemas"] = {
+        "Thing": {
+            "properties": {
+                "names": {"type": "array", "items": {"type": "string"}, "default": ["a"]},
+                "size": {"type": "integer", "minimum": 0, "default": 3},
+                "kind": {"anyOf": [{"enum": ["<a>"]}, {"type": "null"}]},
+                "on": {"type": "boolean", "default": False},
+                "tags": {"type": "string", "default": []},
+            }
+        }
+    }
+    text = render(document)
+    for said in ("list of string", "integer (from 0, default 3)", "<code>&lt;a&gt;</code> or null"):
+        assert f"<td>{said}</td>" in text
+    assert "boolean (default false)" in text
+
+
 @pytest.mark.parametrize("path", DOCS_PATHS)
 async def test_the_page_is_served_without_a_token(api: Api, path: str) -> None:
     answer = await api.http.get(path)

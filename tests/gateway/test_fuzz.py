@@ -7,15 +7,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    negative_data_rejection,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
@@ -28,15 +30,28 @@ from tests.gateway.conftest import Api
 from tests.gateway.test_isolation import NAME, PLAIN, made
 from tests.gateway.whole_app import serve_whole
 
-EXAMPLES = 12
+EXAMPLES = 25
+#: The server itself, before anything of ours, refuses a longer request line.
+LONGEST_LINE = 8_000
+RIGHT = GenerationMode.POSITIVE
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     status_code_conformance,
     content_type_conformance,
+    negative_data_rejection,
     response_headers_conformance,
     response_schema_conformance,
 ]
-SCHEMA = schemathesis.openapi.from_dict(build(API_ROUTES, ["http://127.0.0.1:5000"]))
+
+
+def described() -> dict[str, Any]:
+    """Return the description without its security: requests without a token are the matter of other tests."""
+    document = build(API_ROUTES, ["http://127.0.0.1:5000"])
+    del document["security"]
+    return document
+
+
+SCHEMA = schemathesis.openapi.from_dict(described())
 OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
 
 
@@ -73,11 +88,13 @@ def send_all_kinds(operation: APIOperation, address: str, token: str, known: Map
         @given(data=st.data())
         def send(mode: GenerationMode, data: Any) -> None:
             case = data.draw(operation.as_strategy(generation_mode=mode))
-            if known and data.draw(st.booleans(), label="an id that exists"):
+            # What is wrong may be the id: a wrong request keeps its own.
+            if known and mode == RIGHT and data.draw(st.booleans(), label="an id that exists"):
                 case.path_parameters = {**case.path_parameters, **known}
+            assume(len(case.as_transport_kwargs(base_url=address)["url"]) + len(urlencode(case.query)) < LONGEST_LINE)
             response = case.call(base_url=address, session=session)
             case.validate_response(response, checks=CHECKS)
 
-        send(mode=GenerationMode.POSITIVE)
+        send(mode=RIGHT)
         if {"parameters", "requestBody"} & set(operation.definition.raw):
             send(mode=GenerationMode.NEGATIVE)

@@ -13,10 +13,12 @@ from gateway.models.base import NoBody
 from gateway.models.paging import Paging
 from gateway.openapi import build, public_path, short_path
 from gateway.openapi_by_hand import DOCUMENT_PATHS
+from gateway.openapi_examples import FIELDS, REQUESTS
 from gateway.openapi_schemas import references
 from gateway.published import addresses
 from gateway.routing import API, AnyRoute
 from tests.gateway.conftest import Api
+from tests.gateway.seed_paths import SEED_PATHS
 
 DOCUMENT = build(API_ROUTES, ["http://127.0.0.1:5000"])
 
@@ -101,6 +103,19 @@ def test_an_operation_says_what_its_route_needs_and_answers(route: AnyRoute) -> 
         assert shown["required"] is information.is_required()
     schema = answers["200"]["content"]["application/json"]["schema"]
     assert ("pagination" in schema["properties"]) is issubclass(route.query, Paging)
+
+
+def test_what_is_told_of_fields_is_told_of_fields_that_there_are() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert not [
+        (model, field) for model, told in FIELDS.items() for field in told if field not in schemas[model]["properties"]
+    ]
+
+
+def test_examples_of_requests_are_of_operations_of_the_api_document_or_of_routes() -> None:
+    known = {(method, path) for _, method, path in SEED_PATHS}
+    routes = {(route.method, short_path(public_path(route.path))) for route in API_ROUTES}
+    assert set(REQUESTS) <= known | routes
 
 
 def test_a_change_has_no_defaults_for_what_it_leaves_alone() -> None:

@@ -9,7 +9,8 @@ import pytest
 from domain.ids import new_id
 from domain.roles import Role
 from gateway.app import API_ROUTES
-from gateway.openapi import REQUESTS, public_path, short_path
+from gateway.openapi import public_path, short_path
+from gateway.openapi_examples import REQUESTS
 from gateway.routing import AnyRoute
 from tests.gateway.conftest import Api
 

@@ -147,7 +147,8 @@ def test_a_simulation_uses_nothing_of_a_real_installation(tmp_path: Path) -> Non
     assert own.actor_hosts == 3
     assert account_ids(own, Order(1, 1, 5, 2, 0)) == ["100", "101"]
     changed = {name for name in Settings.model_fields if getattr(own, name) != Settings.model_fields[name].default}
-    assert changed == {"port", "data_dir", "actor_hosts", "x_messages_per_day", "sandbox_customers", "sandbox_rate"}
+    unlimited = {"x_messages_per_day", "api_calls_per_minute"}
+    assert changed == {"port", "data_dir", "actor_hosts", "sandbox_customers", "sandbox_rate"} | unlimited
 
 
 def test_a_folder_that_holds_data_is_refused(tmp_path: Path) -> None:
