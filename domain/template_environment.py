@@ -19,6 +19,7 @@ from liquid import BoundTemplate, Environment, Mode, RenderContext, Token
 from liquid.exceptions import FilterArgumentError, ResourceLimitError
 from liquid.filter import with_context
 from liquid.undefined import UNDEFINED, FalsyStrictUndefined, Undefined
+from liquid.utils import ReadOnlyChainMap
 
 #: Characters of any text within a rendering.
 LONGEST_VALUE = 20_000
@@ -57,6 +58,8 @@ class _Context(RenderContext):
 
     def __init__(self, template: BoundTemplate, **options: object) -> None:
         super().__init__(template, **options)  # type: ignore[arg-type]  # as the library calls its own
+        # Without the library's `now` and `today`, which are no value that was given.
+        self.scope = ReadOnlyChainMap(self.locals, self.globals, self.counters)
         self._steps = MOST_STEPS
 
     def get(self, path: list[object], *, token: Token | None, default: object = UNDEFINED) -> object:
@@ -90,7 +93,7 @@ class TemplateEnvironment(Environment):
     template_class = _Template
     block_nesting_limit: ClassVar[int] = 10
     context_depth_limit: ClassVar[int] = 20
-    loop_iteration_limit: ClassVar[int | None] = 500
+    loop_iteration_limit: ClassVar[int | None] = 300
     local_namespace_limit: ClassVar[int | None] = 200_000
     output_stream_limit: ClassVar[int | None] = 4 * LONGEST_VALUE
 

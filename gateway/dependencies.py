@@ -29,6 +29,7 @@ from storage.message_counts import MessageCounts
 from storage.messages import Messages
 from storage.refresh_tokens import RefreshTokens
 from storage.standings import Standings
+from storage.templates import Templates
 from storage.users import Users
 
 
@@ -56,6 +57,7 @@ class Repositories:
     conversations: Conversations
     messages: Messages
     message_counts: MessageCounts
+    templates: Templates
     idempotency: IdempotencyKeys
 
     @classmethod
@@ -74,6 +76,7 @@ class Repositories:
             conversations=Conversations(database),
             messages=Messages(database),
             message_counts=MessageCounts(database),
+            templates=Templates(database),
             idempotency=IdempotencyKeys(database, keys),
         )
 

@@ -6,7 +6,6 @@ serve people's requests.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import time
@@ -25,6 +24,7 @@ from domain.ids import new_id
 from domain.x_normalise import UnknownEnvelope, normalise
 from domain.x_signature import crc_answer, is_signed
 from gateway.answers import JSON, REQUEST_ID
+from gateway.body_deadline import read_in_time
 from gateway.commit import REQUESTS, GroupCommit
 from gateway.middlewares.errors import errors
 from gateway.routing import API
@@ -131,22 +131,3 @@ class Webhooks:
 def _only(given: list[str]) -> str | None:
     """Return the one header that was given; of several nobody could say which one counts."""
     return given[0] if len(given) == 1 else None
-
-
-async def read_in_time(request: web.Request, timeout_s: float) -> bytes:
-    """Read a body that is still on its way.
-
-    The server has a deadline for a request's head, but none for its body: a client that stops half-way is cut off here.
-
-    Raises:
-        InvalidRequest: when the body does not arrive in time (408), breaks off, or is cut into chunks that are none.
-    """
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await request.read()
-    except TimeoutError:
-        if request.transport is not None:
-            request.transport.close()
-        raise InvalidRequest("The body did not arrive in time", status=408) from None
-    except (ConnectionError, web.RequestPayloadError):
-        raise InvalidRequest("The body did not arrive whole") from None

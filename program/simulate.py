@@ -29,7 +29,7 @@ from program.simulation_display import Display, Progress
 from program.simulation_order import Order, account_ids, check_folder, simulation_settings
 from program.simulation_output import logging_to
 from program.simulation_sandbox import LoadProgress, Sandbox, SandboxFailed
-from program.supervisor import Supervisor, until_told_to_stop
+from program.supervisor import CannotStart, Supervisor, until_told_to_stop
 from storage.client import Database, close_client, database_of, open_client
 from storage.embedded import EmbeddedMongoFailed
 from storage.inbox import Inbox
@@ -51,7 +51,7 @@ async def simulate(settings: Settings, order: Order) -> int:
             check_folder(order.data_dir)
         with _folder(order) as data_dir, logging_to(_log_path(order)) as terminal:
             return await _simulate(simulation_settings(settings, order, data_dir), order, Display(terminal))
-    except (WrongSetting, EmbeddedMongoFailed, SandboxFailed, AnswerRefused, CallFailed) as error:
+    except (WrongSetting, CannotStart, EmbeddedMongoFailed, SandboxFailed, AnswerRefused, CallFailed) as error:
         sys.stderr.write(f"error: {error}\n")
         return _WRONG_SETTING if isinstance(error, WrongSetting) else _FAILED
     except (aiohttp.ClientError, PyMongoError) as error:

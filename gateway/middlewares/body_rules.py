@@ -18,6 +18,8 @@ from aiohttp.typedefs import Handler
 
 from domain.errors import InvalidRequest, PayloadTooLarge, Problem, UnsupportedMedia
 from gateway.answers import JSON
+from gateway.body_deadline import read_in_time
+from gateway.dependencies import DEPENDENCIES
 from gateway.models.base import NoBody
 from gateway.parsing import parse_json
 from gateway.routing import AnyRoute, route_of
@@ -54,7 +56,7 @@ async def _read(request: web.Request) -> bytes:
     most = request.client_max_size
     if request.content_length is not None and request.content_length > most:
         raise PayloadTooLarge(f"The body is over {most} bytes")
-    return await request.read()
+    return await read_in_time(request, request.app[DEPENDENCIES].settings.request_body_timeout_s)
 
 
 def _parse(request: web.Request, raw: bytes) -> object:

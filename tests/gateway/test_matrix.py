@@ -8,6 +8,7 @@ from domain.ids import new_id
 from gateway.app import API_ROUTES
 from gateway.routing import API, AnyRoute
 from storage.contact_imports import ContactImports, NewImport
+from storage.templates import TemplateFields
 from tests.gateway.conftest import NOW, Api
 from tests.gateway.people import api_key, colleague
 
@@ -57,6 +58,12 @@ TABLE: dict[tuple[str, str], tuple[set[str], object]] = {
     ("POST", "/conversations/{conversationId}/messages"): ({"owner", "admin", "agent"}, {"content": "hello"}),
     ("POST", "/conversations/{conversationId}/assign"): ({"owner", "admin", "agent"}, {"userId": None}),
     ("PUT", "/conversations/{conversationId}/close"): ({"owner", "admin", "agent"}, {"reason": "resolved"}),
+    ("GET", "/templates"): (set(ROLES), None),
+    ("POST", "/templates"): ({"owner", "admin"}, {"name": "Welcome Message", "content": "Hi {{name}}"}),
+    ("GET", "/templates/{templateId}"): (set(ROLES), None),
+    ("PUT", "/templates/{templateId}"): ({"owner", "admin"}, {"name": "Updated Welcome Message"}),
+    ("DELETE", "/templates/{templateId}"): ({"owner", "admin"}, None),
+    ("POST", "/templates/{templateId}/preview"): (set(ROLES), {"variables": {"name": "John"}}),
 }
 
 
@@ -84,6 +91,20 @@ async def contact_import(owner: Api, account_id: str) -> str:
     return new.id
 
 
+async def template(owner: Api) -> str:
+    """Return the id of a template that this merchant has."""
+    templates = owner.deps.repositories.templates
+    fields: TemplateFields = {
+        "name": new_id(),
+        "type": "text",
+        "content": "Hi {{name}}",
+        "variables": ["name"],
+        "options": [],
+        "buttons": [],
+    }
+    return (await templates.add(owner.merchant_id, new_id(), fields, NOW))["_id"]
+
+
 async def path_of(route: AnyRoute, owner: Api) -> str:
     """Return the route's path with ids of documents that this merchant has."""
     account_id = await owner.account()
@@ -99,6 +120,7 @@ async def path_of(route: AnyRoute, owner: Api) -> str:
         apiKeyId=api_key_id,
         tagName="vip",
         importId=await contact_import(owner, account_id),
+        templateId=await template(owner),
     )
 
 
@@ -125,6 +147,7 @@ async def test_an_id_of_another_merchant_is_as_unknown_as_any(api: Api, route: A
         apiKeyId=new_id(),
         tagName="vip",
         importId=new_id(),
+        templateId=new_id(),
     )
     stranger = api.other_merchant()
     status, answer = await stranger.call(route.method, foreign, json=body)

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -88,6 +89,13 @@ class Door:
         return await self.database["deadLetters"].find().to_list()
 
 
+class Server(TestServer):
+    """Serves as the program does: bodies as they were sent, and a handler outlives its peer."""
+
+    async def _make_runner(self, **settings: Any) -> web.BaseRunner:
+        return await super()._make_runner(**{**settings, "handler_cancellation": False, "auto_decompress": False})
+
+
 @pytest.fixture
 async def door(deps: Dependencies, gateway_database: Database) -> AsyncIterator[Door]:
     settings = deps.settings.model_copy(
@@ -109,9 +117,7 @@ async def door(deps: Dependencies, gateway_database: Database) -> AsyncIterator[
     commit = GroupCommit(inbox, SystemClock(), stored)
     app = create_app(replace(deps, settings=settings))
     Webhooks(settings, commit, inbox, SystemClock()).add_to(app)
-    server = TestServer(app)
-    await server.start_server(auto_decompress=False)
-    async with TestClient(server) as http:
+    async with TestClient(Server(app)) as http:
         yield Door(http, gateway_database, told)
     await commit.close()
 

@@ -35,6 +35,7 @@ HALVES = [
     HEAD.encode()[: len(HEAD) // 2],
     f"{HEAD}Content-Length: {len(BODY)}\r\n\r\n".encode(),
     f"{HEAD}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY[:-1],
+    b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{",
     f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode() + b"10\r\n" + BODY[:10],
     b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nGET /health/live HTTP/1.1\r\nHos",
 ]
