@@ -57,6 +57,11 @@ async def an_import(owner: Api) -> str:
     return import_id
 
 
+async def a_template(owner: Api) -> str:
+    _, answer = await owner.post("/templates", {"name": f"Template {new_id()}", "type": "text", "content": "Hello"})
+    return str(answer["data"]["id"])
+
+
 #: Makes what an id in a path stands for, for a merchant. What has a list that takes a POST with the example of the
 #: description needs no entry here.
 MAKERS: Mapping[str, Callable[[Api], Awaitable[str]]] = {
@@ -65,6 +70,7 @@ MAKERS: Mapping[str, Callable[[Api], Awaitable[str]]] = {
     "conversationId": a_conversation,
     "userId": colleague,
     "importId": an_import,
+    "templateId": a_template,
 }
 #: Parts of a path that are no ids.
 PLAIN = {"tagName": "vip"}
