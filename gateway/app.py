@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.api import accounts, api_keys, audit, auth, contacts, conversations, messages, templates, users
+from gateway.api import accounts, api_keys, audit, auth, contacts, conversations, messages, segments, templates, users
 from gateway.audit_trail import audit_trail
 from gateway.call_limiter import CallLimiter
 from gateway.dependencies import DEPENDENCIES, Dependencies
@@ -29,6 +29,7 @@ API_ROUTES: tuple[AnyRoute, ...] = (
     *conversations.ROUTES,
     *messages.ROUTES,
     *templates.ROUTES,
+    *segments.ROUTES,
 )
 
 #: The outermost comes first: whatever answers has a request id and is counted, and nothing is read for strangers.

@@ -28,6 +28,7 @@ from storage.merchants import Merchants
 from storage.message_counts import MessageCounts
 from storage.messages import Messages
 from storage.refresh_tokens import RefreshTokens
+from storage.segments import Segments
 from storage.standings import Standings
 from storage.templates import Templates
 from storage.users import Users
@@ -58,6 +59,7 @@ class Repositories:
     messages: Messages
     message_counts: MessageCounts
     templates: Templates
+    segments: Segments
     idempotency: IdempotencyKeys
 
     @classmethod
@@ -77,6 +79,7 @@ class Repositories:
             messages=Messages(database),
             message_counts=MessageCounts(database),
             templates=Templates(database),
+            segments=Segments(database),
             idempotency=IdempotencyKeys(database, keys),
         )
 

@@ -100,6 +100,7 @@ INDEXES: dict[str, list[IndexModel]] = {
     ],
     "activities": [_sorted("merchantId", "accountId", by="at"), _sorted("merchantId", "contactId", by="at"), _ERASED],
     "templates": [_unique("merchantId", "name"), _plain("merchantId", "_id")],
+    "segments": [_unique("merchantId", "name"), _plain("merchantId", "_id")],
     "contactImports": [_plain("merchantId", "accountId"), _expires("createdAt", _IMPORT_DAYS * _DAY_S)],
     "erasureReceipts": [_plain("merchantId", "subject")],
     "deadLetters": [_expires("at", _DEAD_LETTER_DAYS * _DAY_S)],

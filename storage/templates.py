@@ -73,7 +73,8 @@ class Templates:
         if type_ is not None:
             query["type"] = type_
         if search:
-            query["foldedName"] = {"$regex": re.escape(fold(search))}
+            # A pattern can't hold a null character as it is.
+            query["foldedName"] = {"$regex": re.escape(fold(search)).replace("\0", r"\x00")}
         documents, total = await find_page(self._collection, query, _NEWEST_FIRST, part)
         return cast("list[TemplateDocument]", documents), total
 

@@ -18,19 +18,11 @@ from domain.templates import (
     VARIABLE_NAME,
 )
 from gateway.models.base import AnswerModel, DocumentId, InputModel
+from gateway.models.names import Name
 from gateway.models.paging import Paging
 
 TemplateTypeName = Literal["text", "quick_reply", "card"]
 
-
-def _stripped(name: str) -> str:
-    name = name.strip()
-    if not name:
-        raise ValueError("must not be empty")
-    return name
-
-
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S"), AfterValidator(_stripped)]
 Content = Annotated[
     str, Field(min_length=1, max_length=LONGEST_CONTENT, description="Liquid.", examples=["Hello {{name}}!"])
 ]
@@ -44,8 +36,17 @@ Variables = Annotated[
         examples=[["name"]],
     ),
 ]
+
+
+def _short_enough(entry: str) -> str:
+    if len(entry) > LONGEST_TEXT:
+        raise ValueError(f"must be at most {LONGEST_TEXT} characters")
+    return entry
+
+
 _Text = Annotated[StrictStr, Field(max_length=LONGEST_TEXT)]
-Value = _Text | StrictBool | StrictInt | StrictFloat | Annotated[list[_Text], Field(max_length=MOST_ENTRIES)]
+_Entries = Annotated[list[Annotated[StrictStr, AfterValidator(_short_enough)]], Field(max_length=MOST_ENTRIES)]
+Value = _Text | StrictBool | StrictInt | StrictFloat | _Entries
 GivenVariables = Annotated[
     dict[VariableName, Value], Field(max_length=2 * MOST_VARIABLES, examples=[{"shop_name": "GoodGo Shop"}])
 ]

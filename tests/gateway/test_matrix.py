@@ -8,6 +8,7 @@ from domain.ids import new_id
 from gateway.app import API_ROUTES
 from gateway.routing import API, AnyRoute
 from storage.contact_imports import ContactImports, NewImport
+from storage.segments import SegmentDocument
 from storage.templates import TemplateFields
 from tests.gateway.conftest import NOW, Api
 from tests.gateway.people import api_key, colleague
@@ -64,6 +65,12 @@ TABLE: dict[tuple[str, str], tuple[set[str], object]] = {
     ("PUT", "/templates/{templateId}"): ({"owner", "admin"}, {"name": "Updated Welcome Message"}),
     ("DELETE", "/templates/{templateId}"): ({"owner", "admin"}, None),
     ("POST", "/templates/{templateId}/preview"): (set(ROLES), {"variables": {"name": "John"}}),
+    ("GET", "/segments"): (set(ROLES), None),
+    ("POST", "/segments"): ({"owner", "admin"}, {"name": "VIP Customers", "conditions": []}),
+    ("GET", "/segments/{segmentId}"): (set(ROLES), None),
+    ("PUT", "/segments/{segmentId}"): ({"owner", "admin"}, {"name": "Updated VIP Customers"}),
+    ("DELETE", "/segments/{segmentId}"): ({"owner", "admin"}, None),
+    ("POST", "/segments/{segmentId}/preview"): (set(ROLES), None),
 }
 
 
@@ -105,6 +112,22 @@ async def template(owner: Api) -> str:
     return (await templates.add(owner.merchant_id, new_id(), fields, NOW))["_id"]
 
 
+async def segment(owner: Api) -> str:
+    """Return the id of a segment that this merchant has."""
+    new: SegmentDocument = {
+        "_id": new_id(),
+        "merchantId": owner.merchant_id,
+        "name": new_id(),
+        "conditions": [],
+        "contactCount": 0,
+        "countedAt": NOW,
+        "version": 1,
+        "createdAt": NOW,
+        "updatedAt": NOW,
+    }
+    return (await owner.deps.repositories.segments.add(new))["_id"]
+
+
 async def path_of(route: AnyRoute, owner: Api) -> str:
     """Return the route's path with ids of documents that this merchant has."""
     account_id = await owner.account()
@@ -121,6 +144,7 @@ async def path_of(route: AnyRoute, owner: Api) -> str:
         tagName="vip",
         importId=await contact_import(owner, account_id),
         templateId=await template(owner),
+        segmentId=await segment(owner),
     )
 
 
@@ -148,6 +172,7 @@ async def test_an_id_of_another_merchant_is_as_unknown_as_any(api: Api, route: A
         tagName="vip",
         importId=new_id(),
         templateId=new_id(),
+        segmentId=new_id(),
     )
     stranger = api.other_merchant()
     status, answer = await stranger.call(route.method, foreign, json=body)

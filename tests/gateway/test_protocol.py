@@ -293,7 +293,11 @@ def test_every_post_that_creates_or_sends_takes_an_idempotency_key() -> None:
         route.path for route in API_ROUTES if route.method == "POST" and not route.public and not route.idempotent
     }
     assert HEADER == "Idempotency-Key"
-    neither = ("/conversations/{conversationId}/assign", "/templates/{templateId}/preview")
+    neither = (
+        "/conversations/{conversationId}/assign",
+        "/templates/{templateId}/preview",
+        "/segments/{segmentId}/preview",
+    )
     assert without == {f"/api/v1/mkt-x{path}" for path in neither}
 
 

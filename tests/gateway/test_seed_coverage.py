@@ -18,7 +18,6 @@ DOCUMENT = build(API_ROUTES, ["http://127.0.0.1:5000"])
 NOT_YET_SECTIONS = frozenset(
     {
         "Campaign Management",
-        "Segment Management",
         "Automation Flows",
         "AI Chatbot",
         "Analytics",

@@ -126,6 +126,7 @@ async def test_templates_are_listed_by_type_and_part_of_the_name(api: Api) -> No
     assert await names("?search=(vip)") == ["Welcome (vip)"]
     assert await names("?search=chao") == ["Chào mừng"]
     assert await names("?search=.*") == []
+    assert await names("?search=a%00b") == []
     assert await names("?type=text&skip=1&take=1") == ["Welcome (vip)"]
     _, answer = await api.get("/templates?type=text&skip=1&take=1")
     assert answer["pagination"] == {"page": 2, "limit": 1, "total": 2, "totalPages": 2}
