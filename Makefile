@@ -37,6 +37,9 @@ bench: $(VENV)/installed-bench ## measure, as bench/README.md says; needs wrk, n
 	$(BIN)/python -m bench.end_to_end
 	$(BIN)/python -m bench.actor_messages
 	$(BIN)/python -m bench.idle
+	$(BIN)/python -m bench.plain_get
+	$(BIN)/python -m bench.contacts_million
+	$(BIN)/python -m bench.campaigns
 
 lock: ## write the lock files anew from pyproject.toml; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock

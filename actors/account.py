@@ -14,7 +14,11 @@ import structlog
 from prometheus_client import Counter, Histogram
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from actors.attachments import Attachments
+from actors.campaign_feed import CampaignFeed, FeedServices
+from actors.campaign_pace import campaign_free_at
 from actors.clients.x_app import XApp
+from actors.clients.x_client import XClient
 from actors.clients.x_models import SentMessage
 from actors.clients.x_transport import XApiError
 from actors.doubts import Doubts, Sender
@@ -22,15 +26,19 @@ from actors.runtime.actor import Actor
 from actors.runtime.errors import Fenced
 from actors.send_queue import Queued, SendQueue
 from config.settings import Settings
-from domain.clock import Clock
+from domain.clock import Alarm, Waker
+from domain.consent import AUTOMATIC_SOURCES
+from domain.contact_policy import ContactPolicy
 from domain.errors import LimitExceeded, NotFound, Unavailable
 from domain.message_state import Failure
-from domain.send_windows import Claim, SendWindows
+from domain.outgoing_content import LinkAttachment, content_of, link_to_upload
+from domain.send_windows import Claim, Limits, SendWindows
 from domain.x_errors import FailureKind, XFailure
 from storage.accounts import Accounts, Tokens
 from storage.actor_states import ActorStates, StaleActor
 from storage.client import Document
 from storage.encryption import CannotOpen
+from storage.messages import PRIORITY_CAMPAIGN
 from storage.outbox import Outbox
 
 log = structlog.get_logger()
@@ -41,6 +49,7 @@ SEND_WAIT = Histogram("mktx_send_wait_seconds", "Time from a message's creation 
 _SENDS_UNDER_WAY = 4
 _TEMPORARY_ATTEMPTS = 5
 _RETRY_S = 1.0
+_SHORTEST_SLEEP = timedelta(milliseconds=10)
 #: How long an account that X has refused as a whole sends nothing.
 _HALT_S = 60.0
 _ACCOUNT_FAILURES = frozenset({FailureKind.ACCOUNT, FailureKind.CONFIGURATION, FailureKind.BILLING})
@@ -55,7 +64,9 @@ class AccountServices:
     outbox: Outbox
     accounts: Accounts
     x: XApp
-    clock: Clock
+    attachments: Attachments
+    feed: FeedServices
+    clock: Waker
     epoch: int
 
 
@@ -73,8 +84,11 @@ class AccountActor(Actor):
         super().__init__(key)
         self._services = services
         self._version: int | None = None
-        self._windows = SendWindows(services.settings.x_messages_per_day)
+        self._limits = Limits.of(services.settings)
+        self._windows = SendWindows(self._limits)
         self._queue = SendQueue()
+        self._feed = CampaignFeed(key, services.feed)
+        self._feeding = False
         self._doubts = Doubts(
             key,
             services.outbox,
@@ -93,7 +107,7 @@ class AccountActor(Actor):
         self._saved = 0
         self._fenced = False
         self._stopping = False
-        self._wake: asyncio.TimerHandle | None = None
+        self._wake: Alarm | None = None
 
     # --- life
 
@@ -105,7 +119,8 @@ class AccountActor(Actor):
             except StaleActor:
                 raise Fenced("Another host has this account", retry_after_s=1) from None
             if state:
-                self._windows = SendWindows.from_document(state, self._services.settings.x_messages_per_day)
+                self._windows = SendWindows.from_document(state, self._limits)
+            await self._feed.refresh()
             await self._take_up(await self._pending())
 
     def on_deactivate(self) -> None:
@@ -119,7 +134,7 @@ class AccountActor(Actor):
 
     def busy(self) -> bool:
         """Stay in memory while anything is under way."""
-        return bool(self._tasks or len(self._queue) or len(self._doubts))
+        return bool(self._tasks or len(self._queue) or len(self._doubts) or len(self._feed))
 
     async def drain(self) -> None:
         """Start no more sends, and wait for X's answers to those under way."""
@@ -165,6 +180,14 @@ class AccountActor(Actor):
     async def reload(self) -> None:
         """Forget the account's tokens and state: they have changed."""
         self._sender = None
+        self._pump()
+
+    async def campaigns_changed(self) -> None:
+        """Take note that the account may take recipients of other campaigns than before."""
+        self._check_fence()
+        with _database_needed():
+            await self._feed.refresh()
+        self._pump()
 
     async def limits(self) -> list[dict[str, Any]]:
         """Return every window: name, limit, used, resets_at."""
@@ -188,10 +211,15 @@ class AccountActor(Actor):
 
     def _refuse_over_limit(self, message: Document) -> None:
         now = self._services.clock.now()
-        free = self._windows.next_free_at(now, message["priority"])
+        free = self._free_at(now, message["priority"])
         if free > now:
             wait = max(1, int((free - now).total_seconds()) + 1)
             raise LimitExceeded("The account's sending limit is used up", retry_after_s=wait)
+
+    def _free_at(self, now: datetime, priority: int) -> datetime:
+        if priority < PRIORITY_CAMPAIGN:
+            return self._windows.next_free_at(now, priority)
+        return campaign_free_at(self._windows, now, self._services.settings.x_reserve_for_people)
 
     async def _take_up(self, messages: list[Document]) -> None:
         lost = [
@@ -204,9 +232,7 @@ class AccountActor(Actor):
             if self._is_under_way(message_id):
                 continue
             if message["status"] == "queued":
-                self._queue.add(
-                    Queued(message["priority"], message["createdAt"], message_id, message["conversationId"])
-                )
+                self._queue.add(Queued.of(message))
             else:
                 self._queue.hold(message["conversationId"])
                 self._doubts.add(message)
@@ -217,9 +243,10 @@ class AccountActor(Actor):
         while not self._fenced and not self._stopping and len(self._sending) < _SENDS_UNDER_WAY:
             message = self._queue.peek()
             if message is None:
+                self._look_at_campaigns()
                 return
             now = self._services.clock.now()
-            free = self._windows.next_free_at(now, message.priority)
+            free = self._free_at(now, message.priority)
             if free > now:
                 self._wake_at(free, now)
                 return
@@ -227,11 +254,36 @@ class AccountActor(Actor):
             self._sending[message.message_id] = message.conversation_id
             self._background(self._send(message, self._windows.claimed(now, message.priority)))
 
+    def _look_at_campaigns(self) -> None:
+        """Take recipients of campaigns, now or when there is room: nothing more urgent can be sent at the moment."""
+        due = self._feed.due_at()
+        # An account that X refuses as a whole waits for a person; its recipients are not used up meanwhile.
+        if due is None or self._feeding or (self._sender is not None and self._sender.status == "error"):
+            return
+        now = self._services.clock.now()
+        due = max(due, self._free_at(now, PRIORITY_CAMPAIGN))
+        if due > now:
+            self._wake_at(due, now)
+            return
+        self._feeding = True
+        self._background(self._take_from_campaigns())
+
+    async def _take_from_campaigns(self) -> None:
+        try:
+            sender = await self._known_sender()
+            taken = [] if sender.status == "error" else await self._feed.take(sender.account)
+        except PyMongoError as error:
+            log.warning("campaigns.database", account=self.key, error=type(error).__name__)
+            await asyncio.sleep(_RETRY_S)
+            taken = []
+        finally:
+            self._feeding = False
+        await self._take_up(taken)
+
     def _wake_at(self, moment: datetime, now: datetime) -> None:
         if self._wake:
             self._wake.cancel()
-        delay = max(0.01, (moment - now).total_seconds())
-        self._wake = asyncio.get_running_loop().call_later(delay, self._pump)
+        self._wake = self._services.clock.call_at(max(moment, now + _SHORTEST_SLEEP), self._pump)
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -271,6 +323,9 @@ class AccountActor(Actor):
     async def _claim(self, queued: Queued, claim: Claim) -> Document | None:
         """Write the budget, then take the message: in this order a crash between them costs a place, not a limit."""
         await self._save()
+        if queued.source in AUTOMATIC_SOURCES and await self._is_held_back(queued):
+            self._windows.returned(claim.at, claim, reached_x=False)
+            return None
         message = await self._services.outbox.claim(queued.message_id, self._services.epoch, claim.at)
         if message is None:
             self._windows.returned(claim.at, claim, reached_x=False)
@@ -278,13 +333,30 @@ class AccountActor(Actor):
             self._finish(queued.message_id, str(stored["status"]) if stored else "gone")
         return message
 
+    async def _is_held_back(self, queued: Queued) -> bool:
+        """Refuse an automatic message whose contact has opted out, or is not to be reached, since it was queued."""
+        outbox, now = self._services.outbox, self._services.clock.now()
+        policy = ContactPolicy.of((await self._known_sender()).account)
+        contact = await outbox.receiver(queued.message_id)
+        reason = contact and policy.refusal(contact, queued.source, now)
+        if not reason or not await outbox.refuse(queued.message_id, reason, now):
+            return False
+        log.info("send.held_back", account=self.key, message=queued.message_id, reason=reason)
+        SENDS.labels("refused").inc()
+        self._finish(queued.message_id, "failed")
+        return True
+
     async def _call_x(self, sender: Sender, message: Document, claim: Claim) -> None:
         if sender.client is None:
             self._windows.returned(self._services.clock.now(), claim, reached_x=False)
             await self._fail(message, Failure("account_inactive"))
             return
+        link = link_to_upload(message, self._services.clock.now())
+        if link is not None:
+            await self._upload(sender.client, message, link, claim)
+            return
         try:
-            sent = await sender.client.send_message(message["twitterUserId"], message["content"])
+            sent = await sender.client.send_message(message["twitterUserId"], content_of(message))
         except XApiError as error:
             await self._refused(message, claim, error)
         except Exception as error:
@@ -294,6 +366,22 @@ class AccountActor(Actor):
         else:
             await self._confirm(message, sent)
             await self._account_works(sender, self._services.clock.now())
+
+    async def _upload(self, client: XClient, message: Document, link: LinkAttachment, claim: Claim) -> None:
+        """Give X a message's attachment; the message is one that waits meanwhile, and then waits for its turn."""
+        outbox, message_id = self._services.outbox, message["_id"]
+        await _written(lambda: outbox.release(message_id))
+        outcome = await self._services.attachments.outcome_of(link, client, message["merchantId"])
+        # It may have been another host's for a while: only who has it decides what becomes of it.
+        claimed = await self._claim(Queued.of(message), claim)
+        if claimed is None:
+            return
+        if isinstance(outcome, XFailure):
+            await self._refused(claimed, claim, XApiError(outcome))
+            return
+        await _written(lambda: outbox.keep_media(message_id, outcome))
+        self._windows.returned(self._services.clock.now(), claim, reached_x=False)
+        await self._again(claimed, None)
 
     async def _confirm(self, message: Document, sent: SentMessage) -> None:
         now = self._services.clock.now()
@@ -338,10 +426,10 @@ class AccountActor(Actor):
         if told is not None and (waiter := self._waiters.pop(message["_id"], None)) and not waiter.done():
             waiter.set_exception(told)
         SENDS.labels("again").inc()
-        self._queue.add(Queued(message["priority"], message["createdAt"], message["_id"], message["conversationId"]))
+        self._queue.add(Queued.of(message))
 
     async def _fail(self, message: Document, failure: Failure) -> None:
-        await _written(lambda: self._services.outbox.fail(message["_id"], failure))
+        await _written(lambda: self._services.outbox.fail(message["_id"], failure, self._services.clock.now()))
         SENDS.labels("failed").inc()
         self._finish(message["_id"], "failed")
 
@@ -354,6 +442,7 @@ class AccountActor(Actor):
         # A person has to act first: what waits is not to be refused one by one meanwhile.
         self._windows.block(now + timedelta(seconds=_HALT_S))
         await self._save()
+        await _written(self._feed.give_back)
 
     async def _account_works(self, sender: Sender, now: datetime) -> None:
         """Take back the error of an account that X lets send again."""
@@ -415,7 +504,8 @@ class AccountActor(Actor):
                     client = self._services.x.client_for(tokens.oauth_token, tokens.oauth_token_secret)
             merchant_id = account["merchantId"] if account else ""
             status = account["status"] if account else "inactive"
-            self._sender = Sender(merchant_id, account["twitterUserId"] if account else "", status, client)
+            user_id = account["twitterUserId"] if account else ""
+            self._sender = Sender(merchant_id, user_id, status, client, account or {})
         return self._sender
 
     async def _tokens(self, merchant_id: str) -> Tokens | None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, KeysView
+from collections.abc import Awaitable, Callable, Iterable, KeysView, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
 from prometheus_client import Counter
 from pymongo.errors import PyMongoError
 
-from actors.clients.x_client import XClient
+from actors.clients.x_client import LISTED_AT_ONCE, XClient
 from actors.clients.x_transport import XApiError
-from actors.settlement import Unsettled, find_sent
-from domain.clock import Clock
+from actors.settlement import Unsettled, covers, find_sent, of_conversation
+from domain.clock import Alarm, Waker
 from domain.message_state import AMBIGUOUS, Failure
+from domain.x_errors import FailureKind
 from storage.client import Document
 from storage.outbox import Outbox
 
@@ -23,7 +25,9 @@ log = structlog.get_logger()
 SETTLED = Counter("mktx_sends_settled_total", "Sends in doubt that were settled, by what settled them", ["by"])
 
 _MESSAGES_LOOKED_AT = 50
-_SHORTEST_DELAY_S = 0.05
+#: Looks for which the list of all conversations will do; it is said to miss messages (x-api, 3.1), so then their own.
+_LOOKS_AT_ALL = 4
+_SHORTEST_DELAY = timedelta(milliseconds=50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Sender:
     twitter_user_id: str
     status: str
     client: XClient | None
+    account: Document
 
 
 class Doubts:
@@ -46,7 +51,7 @@ class Doubts:
         self,
         account_id: str,
         outbox: Outbox,
-        clock: Clock,
+        clock: Waker,
         timeout_s: float,
         *,
         sender: Callable[[], Awaitable[Sender]],
@@ -59,8 +64,9 @@ class Doubts:
         self._sender = sender
         self._finished = finished
         self._unsettled: dict[str, Unsettled] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Alarm | None = None
         self._task: asyncio.Task[None] | None = None
+        self._not_before: datetime | None = None
         self._closed = False
 
     def __len__(self) -> int:
@@ -111,9 +117,10 @@ class Doubts:
         if not self._unsettled or self._closed or (self._task is not None and not self._task.done()):
             return
         now = self._clock.now()
-        moments = [unsettled.next_look(self._timeout_s) for unsettled in self._unsettled.values()]
-        delay = min((moment - now).total_seconds() if moment else 0.0 for moment in moments)
-        self._timer = asyncio.get_running_loop().call_later(max(_SHORTEST_DELAY_S, delay), self._start_looking)
+        look_at = min(unsettled.next_look(self._timeout_s) or now for unsettled in self._unsettled.values())
+        if self._not_before is not None:
+            look_at = max(look_at, self._not_before)
+        self._timer = self._clock.call_at(max(look_at, now + _SHORTEST_DELAY), self._start_looking)
 
     def _start_looking(self) -> None:
         self._task = asyncio.create_task(self._look())
@@ -127,39 +134,62 @@ class Doubts:
     async def _look(self) -> None:
         now = self._clock.now()
         try:
+            due: list[Unsettled] = []
             for unsettled in list(self._unsettled.values()):
                 moment = unsettled.next_look(self._timeout_s)
                 if moment is None:
                     await self._give_up(unsettled)
-                elif moment <= now:
-                    unsettled.looks += 1
-                    await self._look_for(unsettled)
+                elif moment <= now and not await self._is_settled(unsettled):
+                    due.append(unsettled)
+            sender = await self._sender() if due else None
+            if sender is not None and sender.client is not None:
+                await self._look_for_all(due, sender, sender.client)
+            for unsettled in due:
+                unsettled.looks += 1
+        except XApiError as error:
+            self._asked_in_vain(error)
         except PyMongoError as error:
             log.warning("doubts.database", error=type(error).__name__)
 
-    async def _look_for(self, unsettled: Unsettled) -> None:
+    def _asked_in_vain(self, error: XApiError) -> None:
+        """X did not show its list. Where it has been asked too often, the looks are put off and not used up."""
+        failure = error.failure
+        log.info("doubts.list_failed", kind=failure.kind.value)
+        if failure.kind is FailureKind.RATE_LIMIT:
+            now = self._clock.now()
+            self._not_before = failure.reset_at or now + timedelta(seconds=failure.retry_after_s or 60)
+            return
+        for unsettled in self._unsettled.values():
+            moment = unsettled.next_look(self._timeout_s)
+            if moment is not None and moment <= self._clock.now():
+                unsettled.looks += 1
+
+    async def _is_settled(self, unsettled: Unsettled) -> bool:
         stored = await self._outbox.get(unsettled.message_id)
         if stored is None or not stored.get("pending"):
             self._finished(unsettled.message_id, str(stored["status"]) if stored else "gone")
-            return
-        sender = await self._sender()
-        if sender.client is None:
-            return
-        try:
-            shown = await sender.client.messages_with(unsettled.participant_id, _MESSAGES_LOOKED_AT)
-        except XApiError as error:
-            log.info("doubts.list_failed", kind=error.failure.kind.value)
-            return
-        taken = await self._outbox.attached(self._account_id, [message.id for message in shown])
-        found = find_sent(unsettled, shown, sender.twitter_user_id, taken)
-        if found is not None:
-            at = found.created_at or self._clock.now()
-            await self._outbox.confirm(unsettled.message_id, found.id, at, settled_by="lookup")
-            SETTLED.labels("lookup").inc()
-            self._finished(unsettled.message_id, "sent")
+            return True
+        return False
+
+    async def _look_for_all(self, due: Sequence[Unsettled], sender: Sender, client: XClient) -> None:
+        """Look for messages with as few calls as may be: X allows 15 in a quarter of an hour."""
+        everything = await client.newest_messages() if len(due) > 1 else None
+        for unsettled in due:
+            listed = everything if unsettled.looks < _LOOKS_AT_ALL else None
+            if listed is not None and covers(listed, LISTED_AT_ONCE, unsettled):
+                shown = of_conversation(listed, sender.twitter_user_id, unsettled.participant_id)
+            else:
+                shown = await client.messages_with(unsettled.participant_id, _MESSAGES_LOOKED_AT)
+            taken = await self._outbox.attached(self._account_id, [message.id for message in shown])
+            found = find_sent(unsettled, shown, sender.twitter_user_id, taken)
+            if found is not None:
+                at = found.created_at or self._clock.now()
+                await self._outbox.confirm(unsettled.message_id, found.id, at, settled_by="lookup")
+                SETTLED.labels("lookup").inc()
+                self._finished(unsettled.message_id, "sent")
 
     async def _give_up(self, unsettled: Unsettled) -> None:
-        if await self._outbox.fail(unsettled.message_id, Failure(AMBIGUOUS)):
+        if await self._outbox.fail(unsettled.message_id, Failure(AMBIGUOUS), self._clock.now()):
             log.error("send.ambiguous", account=self._account_id, message=unsettled.message_id)
             SETTLED.labels("nothing").inc()
         stored = await self._outbox.get(unsettled.message_id)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import TYPE_CHECKING
 
 import aiohttp
 import structlog
 from pymongo.errors import PyMongoError
 
-from actors.account import AccountActor, AccountServices
-from actors.clients.x_app import XApp
+from actors.account import AccountActor
+from actors.campaign import CampaignActor
 from actors.clients.x_transport import open_session
 from actors.ingestor import Ingestor
-from actors.merchant_limit import LimitServices, MerchantLimit
+from actors.kinds import actor_factories
+from actors.message_indexer import MessageIndexer
 from actors.runtime.host import ActorHost
 from actors.runtime.ray_host import HostServices
 from actors.runtime.reminders import ReminderService
@@ -25,13 +26,13 @@ from config.settings import Settings
 from domain.clock import SystemClock
 from domain.partition import host_of, lanes_of, partition_of, partitions_of
 from storage.account_directory import AccountDirectory
-from storage.accounts import Accounts
-from storage.actor_states import ActorStates
+from storage.campaign_runs import CampaignRuns
 from storage.client import Client, close_client, database_of, open_client
-from storage.encryption import key_ring
 from storage.epochs import next_epoch
+from storage.erased_people import ErasedPeople
 from storage.inbox import Inbox
 from storage.ingest import Ingest, Ingested
+from storage.message_words import MessageWords
 from storage.outbox import Outbox
 from storage.reminders import Reminders
 
@@ -44,6 +45,8 @@ log = structlog.get_logger()
 _INGESTORS = 2
 #: How often the accounts are looked for whose messages wait although nobody is at it.
 _RESUME_S = 10.0
+#: Every so many times those are told too that are awake: a message that they missed is not lost for long.
+_EVERYTHING = 6
 _CALL_S = 60.0
 
 
@@ -60,7 +63,9 @@ class Services:
         self._client: Client | None = None
         self._session: aiohttp.ClientSession | None = None
         self._ingestors: list[Ingestor] = []
+        self._indexer: MessageIndexer | None = None
         self._outbox: Outbox | None = None
+        self._runs: CampaignRuns | None = None
         self._reminders: ReminderService | None = None
         self._resuming: asyncio.Task[None] | None = None
         self._elsewhere: RayActors | None = None
@@ -73,38 +78,30 @@ class Services:
         self._session = session = open_session()
         database = database_of(client, settings)
         self.epoch = await next_epoch(database)
-        self._outbox = outbox = Outbox(client, database)
-        services = AccountServices(
-            settings=settings,
-            states=ActorStates(database, "accountActors"),
-            outbox=outbox,
-            accounts=Accounts(database, key_ring(settings)),
-            x=XApp(settings, session, self._clock),
-            clock=self._clock,
-            epoch=self.epoch,
-        )
-        limits = LimitServices(
-            limit=settings.api_calls_per_minute,
-            states=ActorStates(database, "merchantLimits"),
-            clock=self._clock,
-            epoch=self.epoch,
-        )
+        self._outbox = Outbox(client, database)
+        self._runs = CampaignRuns(client, database)
         self.host = ActorHost(
-            {
-                AccountActor.kind: lambda key: AccountActor(key, services),
-                MerchantLimit.kind: lambda key: MerchantLimit(key, limits),
-            },
+            actor_factories(
+                settings,
+                client,
+                database,
+                session,
+                self._clock,
+                self.epoch,
+                self._tell,
+                name=f"host{self._index}",
+            ),
             idle_s=settings.actor_idle_s,
             limit=settings.actor_limit,
             mailbox_limit=settings.actor_mailbox,
         )
         await self.host.start()
         accounts = AccountDirectory(database)
-        inbox = Inbox(client, database)
+        inbox, erased = Inbox(client, database), ErasedPeople(database, settings)
         self._ingestors = [
             Ingestor(
                 inbox,
-                Ingest(client, database, accounts, self._clock, name=f"lane{part.start}"),
+                Ingest(client, database, accounts, self._clock, erased=erased, name=f"lane{part.start}"),
                 part,
                 self._clock,
                 batch=settings.ingest_batch,
@@ -119,6 +116,12 @@ class Services:
             self._elsewhere.start()
         for ingestor in self._ingestors:
             ingestor.start()
+        self._indexer = MessageIndexer(
+            MessageWords(database),
+            lanes_of(self._index, self._hosts),
+            lambda: any(ingestor.is_behind for ingestor in self._ingestors),
+        )
+        self._indexer.start()
         self._reminders = ReminderService(
             Reminders(database), self.host, partitions_of(self._index, self._hosts), self._clock
         )
@@ -142,6 +145,8 @@ class Services:
         if self._reminders:
             await self._reminders.stop()
         await asyncio.gather(*(ingestor.stop() for ingestor in self._ingestors))
+        if self._indexer:
+            await self._indexer.stop()
         await self.host.stop(grace_s)
         if self._elsewhere:
             await self._elsewhere.close()
@@ -154,35 +159,47 @@ class Services:
         """Tell the actors of accounts what events have changed for them."""
         message_ids = [message_id for message_id, _ in ingested.settled]
         for account_id in ingested.touched_accounts:
-            # A conversation's lane and its account's partition may belong to different hosts. An actor of this account
-            # that came to life here would take the account away from the host that calls are sent to.
-            if self._owns(account_id):
-                self._tell(account_id, "settled", message_ids)
-            elif self._elsewhere:
-                told = self._elsewhere.call(AccountActor.kind, account_id, "settled", (message_ids,), {}, _CALL_S)
-                asyncio.ensure_future(told).add_done_callback(_note_untold)
-
-    def _owns(self, account_id: str) -> bool:
-        return host_of(partition_of(AccountActor.kind, account_id), self._hosts) == self._index
+            self._tell(AccountActor.kind, account_id, "settled", message_ids)
+        for account_id in ingested.waiting_accounts:
+            self._tell(AccountActor.kind, account_id, "resume")
 
     async def _resume_for_ever(self) -> None:
-        """Wake the accounts of this host whose messages wait, at the start and for what a lost call left behind."""
-        while True:
+        """Wake actors of this host that have work nobody is at: at the start, and what a lost call left behind."""
+        for turn in count():
             try:
-                for account_id in await self._pending_accounts():
-                    if self._owns(account_id):
-                        self._tell(account_id, "resume")
+                for kind, key, method in await self._left_behind(everything=turn % _EVERYTHING == 0):
+                    if self._owns(kind, key):
+                        self._tell(kind, key, method)
             except PyMongoError as error:
                 log.warning("host.resume_failed", error=type(error).__name__)
             await asyncio.sleep(_RESUME_S)
 
-    async def _pending_accounts(self) -> list[str]:
-        return await self._outbox.accounts_with_pending() if self._outbox else []
+    async def _left_behind(self, *, everything: bool) -> list[tuple[str, str, str]]:
+        """Return (kind, key, method) of what has work; what is awake already only where `everything` is asked for."""
+        if self._outbox is None or self._runs is None:
+            return []
+        account = AccountActor.kind
+        found = [(account, key, "resume") for key in await self._outbox.accounts_with_pending()]
+        found += [(CampaignActor.kind, key, "follow") for key in await self._runs.under_way()]
+        with_lanes = await self._runs.accounts_with_lanes()
+        found += [
+            (account, k, "campaigns_changed") for k in with_lanes if everything or not self.host.holds(account, k)
+        ]
+        return found
 
-    def _tell(self, account_id: str, method: str, *args: object) -> None:
-        """Send a message to an account's actor without waiting for its answer."""
-        call = Call(0, AccountActor.kind, account_id, method, args, None, time.time() + _CALL_S)
-        self.host.dispatch(call, _note_failure)
+    def _owns(self, kind: str, key: str) -> bool:
+        return host_of(partition_of(kind, key), self._hosts) == self._index
+
+    def _tell(self, kind: str, key: str, method: str, *args: object) -> None:
+        """Send a message to an actor without waiting for its answer, to the host that calls of it are sent to.
+
+        An actor that came to life here, although another host owns it, would take its document away from that one.
+        """
+        if self._owns(kind, key):
+            self.host.dispatch(Call(0, kind, key, method, args, None, time.time() + _CALL_S), _note_failure)
+        elif self._elsewhere:
+            told = self._elsewhere.call(kind, key, method, args, {}, _CALL_S)
+            asyncio.ensure_future(told).add_done_callback(_note_untold)
 
 
 class MakeServices:

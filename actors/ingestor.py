@@ -59,6 +59,7 @@ class Ingestor:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._eased_until = 0.0
+        self._was_full = False
 
     def start(self) -> None:
         """Begin to look into the inbox."""
@@ -72,6 +73,11 @@ class Ingestor:
         self._rings.append(future)
         self._rung.set()
         await future
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more events wait than one batch takes, or a while to rest was asked for."""
+        return self._was_full or time.monotonic() < self._eased_until
 
     def ease(self, seconds: float) -> None:
         """Rest between transactions for so many seconds from now on."""
@@ -121,6 +127,7 @@ class Ingestor:
         while not self._stopping:
             documents = await self._inbox.read(self._lanes, self._next, self._batch)
             if not documents:
+                self._was_full = False
                 return
             begun = time.monotonic()
             await self._process(documents)
@@ -131,7 +138,8 @@ class Ingestor:
             self._next = int(documents[-1]["_id"][:2], 16) + 1
             if self._next >= self._lanes.stop:
                 self._next = self._lanes.start
-            if sum(len(document["events"]) for document in documents) < self._batch:
+            self._was_full = sum(len(document["events"]) for document in documents) >= self._batch
+            if not self._was_full:
                 await asyncio.sleep(_GATHER_S)
 
     async def _process(self, documents: list[Document]) -> None:
@@ -168,7 +176,7 @@ class Ingestor:
             PROCESSED.labels("unknown_account").inc(ingested.unrouted)
         if ingested.oldest:
             LAG.observe(max(0.0, (self._clock.now() - ingested.oldest).total_seconds()))
-        if ingested.touched_accounts:
+        if ingested.touched_accounts or ingested.waiting_accounts:
             await self._reacted(ingested)
 
 

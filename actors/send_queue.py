@@ -6,6 +6,9 @@ import heapq
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Self
+
+from storage.client import Document
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -16,6 +19,14 @@ class Queued:
     created_at: datetime
     message_id: str
     conversation_id: str = field(compare=False)
+    source: str = field(compare=False, default="agent")
+
+    @classmethod
+    def of(cls, message: Document) -> Self:
+        """Return what of a message's document says when it is its turn."""
+        return cls(
+            message["priority"], message["createdAt"], message["_id"], message["conversationId"], message["source"]
+        )
 
 
 class SendQueue:

@@ -6,7 +6,7 @@ echo on the webhook, are the only evidence (x-api, 3.1). What they don't show in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -40,6 +40,20 @@ class Unsettled:
         if self.looks >= len(_SCHEDULE):
             return None
         return self.doubted_at + timedelta(seconds=_SCHEDULE[self.looks] * timeout_s)
+
+
+def covers(shown: Sequence[XMessage], most: int, wanted: Unsettled) -> bool:
+    """Return whether a list of all conversations goes back to where a message may be found, or is all there is."""
+    if len(shown) < most:
+        return True
+    oldest = shown[-1].created_at
+    return oldest is not None and oldest < wanted.sent_after - _CLOCK_SLACK
+
+
+def of_conversation(shown: Iterable[XMessage], own_id: str, participant_id: str) -> list[XMessage]:
+    """Return those messages of all conversations that are of one: X names it by the ids of its two people."""
+    both = {own_id, participant_id}
+    return [message for message in shown if set(message.conversation_id.split("-")) == both]
 
 
 def find_sent(wanted: Unsettled, shown: Iterable[XMessage], own_id: str, taken: set[str]) -> XMessage | None:

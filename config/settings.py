@@ -6,6 +6,9 @@ The names, defaults and meanings come from part 1 of the contract. Each field is
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -34,6 +37,15 @@ class Settings(BaseSettings):
     shutdown_grace_s: float = Field(12, gt=0, le=60, description="Seconds that work in hand gets when stopping.")
     login_attempts_per_minute: int = Field(10, ge=1, description="Failed logins per minute and address or account.")
     api_calls_per_minute: int = Field(100, ge=1, le=10_000_000, description="API calls per merchant in any 60 seconds.")
+    event_streams_per_merchant: int = Field(20, ge=1, description="Streams of events per merchant and gateway process.")
+    event_heartbeat_s: float = Field(15, gt=0, description="Seconds between heartbeats of a quiet stream of events.")
+    event_stream_lifetime_s: float = Field(3600, gt=0, description="Seconds after which a stream of events is ended.")
+    event_buffer_bytes: int = Field(
+        1024 * 1024, ge=1024, description="Bytes of events that may wait for a client before it is cut off."
+    )
+    event_catch_up: int = Field(
+        20_000, ge=1, description="Most changes, of all merchants, that are gone through for a client that resumes."
+    )
 
     # --- data
     data_dir: Path = Field(Path(".data"), description="Embedded database, generated keys, logs.")
@@ -66,7 +78,33 @@ class Settings(BaseSettings):
         900, gt=0, description="Seconds after which a send whose outcome can't be learnt fails as ambiguous."
     )
     x_messages_per_day: int = Field(500, ge=1, description="Messages per account in any 24 hours (X's own limit).")
+    x_reserve_for_people: float = Field(
+        0.2, ge=0, le=0.95, description="Share of the messages a day that is kept back for people."
+    )
+    x_campaign_messages_per_day: int = Field(
+        10_000, ge=1, description="Messages of campaigns per account in any 24 hours."
+    )
     x_webhook_check_s: float = Field(300, gt=0, description="Seconds between checks that the webhook is valid.")
+
+    # --- campaigns
+    campaign_misfire_grace_s: float = Field(
+        3600, ge=0, description="Seconds by which a scheduled campaign may be late; after that it waits for a person."
+    )
+    campaign_reply_window_s: float = Field(
+        72 * 3600, ge=0, description="Seconds in which an answer belongs to a campaign's message."
+    )
+
+    # --- links that people give
+    attachment_timeout_s: float = Field(
+        120, gt=0, le=3600, description="Seconds that fetching one attachment may take."
+    )
+    fetch_private_addresses: bool = Field(
+        False,
+        description="Follow links to private and loopback addresses, on any port; for tests and development only.",
+    )
+    example_sites_url: str = Field(
+        "", description="Server that stands in for example.com, .net and .org; the bundled sandbox sets it to itself."
+    )
 
     # --- AI
     openai_base_url: str = Field("", description="OpenAI-compatible server; empty uses the bundled sandbox.")
@@ -97,7 +135,9 @@ class Settings(BaseSettings):
     sandbox_rate: float = Field(0.2, ge=0, description="Messages a second that the simulated customers write.")
     sandbox_account_id: str = Field("100", description="X user id of the simulated shop account.")
 
-    @field_validator("x_api_base_url", "x_upload_base_url", "public_url", "openai_base_url", "jwt_jwks_url")
+    @field_validator(
+        "x_api_base_url", "x_upload_base_url", "public_url", "example_sites_url", "openai_base_url", "jwt_jwks_url"
+    )
     @classmethod
     def _http_address(cls, value: str) -> str:
         if value:
@@ -106,6 +146,13 @@ class Settings(BaseSettings):
             if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
                 raise ValueError("must be an http or https address")
         return value.rstrip("/")
+
+    @property
+    def tracked_link_base(self) -> str:
+        """Where tracked links lead; empty where customers could not reach it: links are left as they are then."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        return f"http://{self.host}:{self.port}" if self.uses_sandbox and self.port else ""
 
     @property
     def upload_base_url(self) -> str:
@@ -119,18 +166,29 @@ class Settings(BaseSettings):
 
 
 class WrongSetting(Exception):
-    """A setting has a value that can't be used; the text is one line that names the variable."""
+    """A setting has a value that can't be used, or there is none; the text is one line that names the variable."""
 
 
 def load(**overrides: object) -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        WrongSetting: naming the first variable whose value can't be used.
+        WrongSetting: naming the first variable that is no setting, or whose value can't be used.
     """
+    _check_names(name for name, value in os.environ.items() if value)  # noqa: TID251  # the values are read below
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # overrides are validated like the environment
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper()
         raise WrongSetting(f"{name}: {first['msg']}") from None
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Check that each variable with our prefix is a setting: a misspelt one would be silently without effect."""
+    known = [PREFIX + field.upper() for field in Settings.model_fields]
+    unknown = {name for name in names if name.upper().startswith(PREFIX)} - set(known)
+    for name in sorted(unknown):
+        if name.upper() not in known:
+            [nearest] = get_close_matches(name.upper(), known, n=1, cutoff=0)
+            raise WrongSetting(f"{name}: there is no such setting; the nearest is {nearest}")

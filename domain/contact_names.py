@@ -20,8 +20,8 @@ MAX_QUERY_WORDS = 8
 _BASE_LETTERS = str.maketrans({"đ": "d", "ł": "l", "ø": "o", "\u0131": "i"})
 # Punctuation, separators, control characters and symbols of arithmetic or currency end a word; emoji are words.
 _SEPARATORS = ("P", "Z", "C", "Sm", "Sc", "Sk")
-# First and last code point of scripts written without spaces between words.
-_UNSPACED = (
+#: First and last code point of scripts written without spaces between words.
+UNSPACED = (
     (0x0E00, 0x0EFF),
     (0x1000, 0x109F),
     (0x1780, 0x17FF),
@@ -75,5 +75,5 @@ def matches(terms: Iterable[str], text: str) -> bool:
 
 def _terms_of(word: str) -> Iterator[str]:
     yield word
-    if any(low <= ord(c) <= high for c in word for low, high in _UNSPACED):
+    if any(low <= ord(c) <= high for c in word for low, high in UNSPACED):
         yield from (word[start:] for start in range(1, len(word)))

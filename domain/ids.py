@@ -32,3 +32,11 @@ _ids = _Ids()
 def new_id() -> str:
     """Return a fresh UUIDv7 as text; one process never makes a smaller one after a greater one."""
     return _ids.next()
+
+
+def related_id(of: str, number: int) -> str:
+    """Return one of several ids that an id stands for, the same whenever it is asked for; number 0 is the id itself.
+
+    Numbers are below 2^16; they change the last, random digits only.
+    """
+    return f"{of[:-4]}{int(of[-4:], 16) ^ number:04x}"

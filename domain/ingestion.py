@@ -7,11 +7,22 @@ events whose message or activity exists already.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from domain.campaign_outcomes import LAST, Note, Outcome, known_already, noted, remember, remembered
+from domain.consent import (
+    CONFIRMATION_SOURCE,
+    DEFAULT_CONFIRMATION,
+    DEFAULT_WORDS,
+    SOURCE_START_WORD,
+    SOURCE_STOP_WORD,
+    ConsentState,
+    ConsentWords,
+)
+from domain.consent_history import consent_fields
 from domain.contact_names import search_terms
 from domain.events import EventKind, XEvent
 from domain.message_matching import same_text
@@ -28,17 +39,24 @@ SOURCES = {
     EventKind.REPOST: "mention",
     EventKind.LIKE: "like",
 }
+#: What an event says of the messages that a campaign sent before it.
+_OUTCOMES: Mapping[EventKind, Outcome] = {EventKind.READ: "opened", EventKind.BLOCK: "blocked"}
+_AS_URGENT_AS_PEOPLE = 0
+#: Where messages come from that a person of the merchant has written.
+_BY_PEOPLE = frozenset({"agent", "native"})
 #: Seen and then over: not worth a document.
 FLEETING = frozenset({EventKind.TYPING})
 
 
 @dataclass(frozen=True, slots=True)
 class AccountKey:
-    """What ingestion needs of a connected account."""
+    """What ingestion needs of a connected account; `confirmation` is what a contact who opts out is told."""
 
     id: str
     merchant_id: str
     twitter_user_id: str
+    words: ConsentWords = DEFAULT_WORDS
+    confirmation: str = DEFAULT_CONFIRMATION
 
 
 @dataclass(slots=True)
@@ -55,11 +73,14 @@ class Draft:
         self.document[name] = value
         if not self.is_new:
             self.changes[name] = value
+            self.increments.pop(name, None)
 
     def add(self, name: str, amount: int) -> None:
         """Add to a counter."""
         self.document[name] = self.document.get(name, 0) + amount
-        if not self.is_new:
+        if name in self.changes:
+            self.changes[name] = self.document[name]
+        elif not self.is_new:
             self.increments[name] = self.increments.get(name, 0) + amount
 
     @property
@@ -75,21 +96,31 @@ class Ingestion:
         self._now = now
         self._new_id = new_id
         self.contacts: dict[tuple[str, str], Draft] = {}
-        self.conversations: dict[str, Draft] = {}
+        self.conversations: dict[tuple[str, str], Draft] = {}
         self.closed_conversations: dict[str, Draft] = {}
         self.outstanding: dict[tuple[str, str], list[Document]] = {}
+        self._erased: dict[tuple[str, str], datetime] = {}
         self.messages: list[Document] = []
+        #: Messages to be sent that confirm an opt-out.
+        self.confirmations: list[Document] = []
         self.settled: list[tuple[str, str, datetime]] = []
         self.activities: list[Document] = []
+        self.notes: list[Note] = []
         self.revoked: list[str] = []
 
     def know_contact(self, document: Document) -> None:
         """Take note of a contact that exists."""
         self.contacts[(document["accountId"], document["twitterUserId"])] = Draft(document, is_new=False)
 
+    def know_merged(self, document: Document, identities: Iterable[tuple[str, str]]) -> None:
+        """Take note of a contact that (account, X user) belong to as well, which were contacts of their own once."""
+        own = (document["accountId"], document["twitterUserId"])
+        draft = self.contacts.setdefault(own, Draft(document, is_new=False))
+        self.contacts.update(dict.fromkeys(identities, draft))
+
     def know_conversation(self, document: Document) -> None:
         """Take note of a conversation that is open."""
-        self.conversations[document["contactId"]] = Draft(document, is_new=False)
+        self.conversations[(document["accountId"], document["contactId"])] = Draft(document, is_new=False)
 
     def know_closed_conversation(self, document: Document) -> None:
         """Take note of a conversation that is closed and still has a message under way."""
@@ -98,6 +129,10 @@ class Ingestion:
     def know_outstanding(self, document: Document) -> None:
         """Take note of an outbound message that X has not been seen to have."""
         self.outstanding.setdefault((document["accountId"], document["twitterUserId"]), []).append(document)
+
+    def know_erased(self, account_id: str, twitter_user_id: str, until: datetime) -> None:
+        """Take note of a person whose contact was erased: what was sent to them until then does not bring it back."""
+        self._erased[(account_id, twitter_user_id)] = until
 
     def take(self, account: AccountKey, event: XEvent) -> None:
         """Apply one event."""
@@ -116,15 +151,42 @@ class Ingestion:
     def _take_inbound(self, account: AccountKey, event: XEvent) -> None:
         contact = self._contact(account, event)
         contact.add("messagesReceived", 1)
-        if contact.document["consent"]["state"] == "none":
-            contact.put("consent", {"state": "inbound", "at": event.at, "source": "message"})
-        conversation = self._conversation(account, contact, event.at)
+        opts_out = self._heed(account, contact, event)
+        _lift(contact, event.at)
+        self._note(contact, "replied", event.at)
+        conversation = self._conversation(account, contact, event)
         conversation.add("unreadCount", 1)
+        if conversation.document["twitterUserId"] != event.participant_id:
+            # One contact of two X users: the answer goes to the one that wrote last.
+            conversation.put("twitterUserId", event.participant_id)
         if (conversation.document["lastInboundAt"] or event.at) <= event.at:
             conversation.put("lastInboundAt", event.at)
         if conversation.document["waitingSince"] is None:
             conversation.put("waitingSince", event.at)
         self._add_message(account, conversation, event, direction="inbound", source="customer", status="received")
+        if opts_out:
+            self.confirmations.append(self._confirmation(account, conversation))
+
+    def _heed(self, account: AccountKey, contact: Draft, event: XEvent) -> bool:
+        """Take note of what a message means for the contact's consent; returns whether they opt out with it.
+
+        Moments decide between a stop word and a start word, and between a start word and a merchant's note of an
+        opt-out. Otherwise an opt-out stays until it is taken back.
+        """
+        known = contact.document["consent"]
+        wish = account.words.asked_by(str(event.data["text"]))
+        overtaken = known["at"] is not None and known["at"] > event.at
+        started_since = overtaken and known["source"] == SOURCE_START_WORD
+        stopped_since = overtaken and known["state"] == "opted_out"
+        if wish == "stop" and known["state"] != "opted_out" and not started_since:
+            _agree(contact, "opted_out", event.at, SOURCE_STOP_WORD)
+            self._note(contact, "optedOut", event.at)
+            return True
+        if wish == "start" and known["state"] != "opted_in" and not stopped_since:
+            _agree(contact, "opted_in", event.at, SOURCE_START_WORD)
+        elif known["state"] == "none":
+            _agree(contact, "inbound", event.at, "message")
+        return False
 
     def _take_outbound(self, account: AccountKey, event: XEvent) -> None:
         """Take an echo: of a send of ours that X had not confirmed, or of what a person wrote in X's own app."""
@@ -136,24 +198,40 @@ class Ingestion:
                 self.settled.append((message["_id"], str(event.data["twitterMessageId"]), event.at))
                 self._count_sent(account, message, event)
                 return
+        erased_until = self._erased.get((account.id, event.participant_id))
+        if erased_until is not None and event.at <= erased_until:
+            # Most likely a send of ours whose outcome was not known when it was erased.
+            return
         contact = self._contact(account, event)
         contact.add("messagesSent", 1)
-        conversation = self._conversation(account, contact, event.at)
+        conversation = self._conversation(account, contact, event)
         answered(contact, conversation, event.at)
+        seen(conversation, "native", event.at)
         self._add_message(account, conversation, event, direction="outbound", source="native", status="sent")
 
     def _count_sent(self, account: AccountKey, message: Mapping[str, Any], event: XEvent) -> None:
         contact = self.contacts.get((account.id, event.participant_id))
-        conversation = self.conversations.get(message["contactId"])
+        conversation = self.conversations.get((account.id, message["contactId"]))
         if conversation is None or conversation.document["_id"] != message["conversationId"]:
             conversation = self.closed_conversations.get(message["conversationId"])
         if contact is not None:
             count_sent(contact, conversation, event.at)
+            if conversation is not None:
+                seen(conversation, message["source"], event.at)
+            if "campaign" in message:
+                self._remember(contact, message)
 
     def _take_activity(self, account: AccountKey, event: XEvent) -> None:
         contact_id = None
         if event.participant_id and event.data.get("direction") != "outbound":
-            contact_id = self._contact(account, event).document["_id"]
+            contact = self._contact(account, event)
+            contact_id = contact.document["_id"]
+            if event.kind in _OUTCOMES:
+                self._note(contact, _OUTCOMES[event.kind], event.at)
+            if event.kind is EventKind.BLOCK:
+                _suppress(contact, event.at)
+            elif event.kind is EventKind.UNBLOCK:
+                _lift(contact, event.at)
         elif event.participant_id:
             known = self.contacts.get((account.id, event.participant_id))
             contact_id = known.document["_id"] if known else None
@@ -169,12 +247,34 @@ class Ingestion:
             }
         )
 
+    def _note(self, contact: Draft, outcome: Outcome, at: datetime) -> None:
+        """Take note of what a contact does that may be the outcome of a campaign's message."""
+        if contact.document.get(LAST[outcome], at) <= at:
+            contact.put(LAST[outcome], at)
+        recent = contact.document.get("recentCampaigns")
+        if recent:
+            after, notes = noted(recent, outcome, at)
+            if notes:
+                contact.put("recentCampaigns", after)
+                self.notes += notes
+
+    def _remember(self, contact: Draft, message: Mapping[str, Any]) -> None:
+        """Let a contact remember a campaign's message that an echo has shown to be sent."""
+        sent = remembered(message)
+        recent = [sent]
+        for outcome, at in known_already(contact.document, sent):
+            recent, notes = noted(recent, outcome, at)
+            self.notes += notes
+        contact.put("recentCampaigns", remember(contact.document.get("recentCampaigns", []), recent[0]))
+
     def _contact(self, account: AccountKey, event: XEvent) -> Draft:
         key = (account.id, event.participant_id)
         draft = self.contacts.get(key)
         if draft is None:
             draft = self.contacts[key] = Draft(self._new_contact(account, event), is_new=True)
-        for name, value in event.profile.items():
+        # A contact that others were merged into keeps the names of its own X user.
+        profile = event.profile if event.participant_id == draft.document["twitterUserId"] else {}
+        for name, value in profile.items():
             if value and draft.document.get(name) != value and not _renamed_by_hand(draft.document, name):
                 draft.put(name, value)
                 if name != "profileImageUrl":
@@ -215,12 +315,14 @@ class Ingestion:
             "updatedAt": self._now,
         }
 
-    def _conversation(self, account: AccountKey, contact: Draft, at: datetime) -> Draft:
-        contact_id = contact.document["_id"]
-        draft = self.conversations.get(contact_id)
+    def _conversation(self, account: AccountKey, contact: Draft, event: XEvent) -> Draft:
+        at = event.at
+        key = (account.id, contact.document["_id"])
+        draft = self.conversations.get(key)
         if draft is None:
-            document = new_conversation(account, contact.document, at, self._new_id())
-            draft = self.conversations[contact_id] = Draft(document, is_new=True)
+            peer = {**contact.document, "twitterUserId": event.participant_id}
+            document = new_conversation(account, peer, at, self._new_id())
+            draft = self.conversations[key] = Draft(document, is_new=True)
             contact.add("conversationCount", 1)
         draft.add("messageCount", 1)
         if draft.document["lastMessageAt"] < at:
@@ -253,6 +355,53 @@ class Ingestion:
                 "createdAt": self._now,
             }
         )
+
+    def _confirmation(self, account: AccountKey, conversation: Draft) -> Document:
+        """Return the message that confirms an opt-out; it is the contact's due, and as urgent as a person's answer."""
+        return {
+            "_id": self._new_id(),
+            "merchantId": account.merchant_id,
+            "accountId": account.id,
+            "conversationId": conversation.document["_id"],
+            "contactId": conversation.document["contactId"],
+            "twitterUserId": conversation.document["twitterUserId"],
+            "twitterMessageId": None,
+            "direction": "outbound",
+            "type": "text",
+            "content": account.confirmation,
+            "attachments": [],
+            "isFromBot": False,
+            "source": CONFIRMATION_SOURCE,
+            "status": "queued",
+            "pending": True,
+            "priority": _AS_URGENT_AS_PEOPLE,
+            "claim": None,
+            "failure": None,
+            "sentAt": None,
+            "at": self._now,
+            "createdAt": self._now,
+            "sentByUserId": None,
+            "attempts": 0,
+        }
+
+
+def _agree(contact: Draft, state: ConsentState, at: datetime, source: str) -> None:
+    for name, value in consent_fields(contact.document, {"state": state, "at": at, "source": source}).items():
+        contact.put(name, value)
+
+
+def _suppress(contact: Draft, at: datetime) -> None:
+    """Take note that a contact has blocked the account, unless they have written since."""
+    written = contact.document.get(LAST["replied"])
+    if written is None or written <= at:
+        contact.put("suppression", {"reason": "blocked", "at": at})
+
+
+def _lift(contact: Draft, at: datetime) -> None:
+    """Take note that a contact is to be reached again."""
+    suppression = contact.document.get("suppression")
+    if suppression is not None and suppression["at"] <= at:
+        contact.put("suppression", None)
 
 
 def activity_id(account_id: str, event_key: str) -> str:
@@ -289,6 +438,13 @@ def answered(contact: Draft, conversation: Draft, at: datetime) -> None:
         contact.add("responseSeconds", int((at - since).total_seconds()))
         contact.add("responseCount", 1)
         conversation.put("waitingSince", None)
+
+
+def seen(conversation: Draft, source: str, at: datetime) -> None:
+    """Take note that a person has answered: they have read what came before; what came after it stays unread."""
+    last = conversation.document["lastInboundAt"]
+    if source in _BY_PEOPLE and conversation.document["unreadCount"] and (last is None or last <= at):
+        conversation.put("unreadCount", 0)
 
 
 def count_sent(contact: Draft, conversation: Draft | None, at: datetime) -> None:

@@ -100,6 +100,18 @@ def conditions_of(node: Node) -> Iterator[Condition]:
                 yield from conditions_of(part)
 
 
+def required_conditions(node: Node) -> Iterator[Condition]:
+    """Yield the comparisons that must hold wherever the tree does."""
+    match node:
+        case Condition():
+            yield node
+        case All(parts):
+            for part in parts:
+                yield from required_conditions(part)
+        case Either() | Not():
+            return
+
+
 class _Misread(Exception):
     """One thing that is wrong."""
 

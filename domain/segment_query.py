@@ -32,6 +32,11 @@ def query_of(merchant_id: str, node: All, now: datetime, campaigns: CampaignCont
     return {"merchantId": merchant_id, "$and": parts} if parts else {"merchantId": merchant_id}
 
 
+def comparison_query(condition: Condition, now: datetime) -> Query:
+    """Return the query for the contacts, of whichever merchant, that meet one condition about no campaign."""
+    return _comparison(condition, now, {})
+
+
 def _query(node: Node, now: datetime, campaigns: CampaignContacts) -> Query:
     match node:
         case All(parts):
@@ -48,8 +53,8 @@ def _comparison(condition: Condition, now: datetime, campaigns: CampaignContacts
     path, kind, value = condition.field.path, condition.field.kind, condition.value
     match condition.operator, value:
         case Operator.EXISTS, _:
-            # Whoever has tags has a first one; the index of tags holds just these.
-            return {"tags.0": {"$exists": True}} if kind is Kind.TAGS else {path: {"$ne": None}}
+            # No tag is empty; the index of tags holds just the contacts that have some.
+            return {path: {"$gt": ""} if kind is Kind.TAGS else {"$ne": None}}
         case Operator.IN, tuple():
             return _membership(condition, value, campaigns)
         case Operator.WITHIN_LAST, Length():
@@ -74,9 +79,6 @@ def _membership(condition: Condition, values: tuple[object, ...], campaigns: Cam
             return {"_id": {"$in": sorted(ids)}}
         case Kind.NAME:
             return {"$or": [{path: {"$regex": f"^{caseless_pattern(str(each))}{_END}"}} for each in values]}
-        case Kind.TAGS:
-            # The second condition lets the index of tags be used: it holds only contacts that have some.
-            return {"tags": {"$in": list(values)}, "tags.0": {"$exists": True}}
         case _:
             return {path: values[0]} if len(values) == 1 else {path: {"$in": list(values)}}
 

@@ -1,8 +1,9 @@
 """How many messages one account may still send, and when the next one: a pure budget, counted at the claim.
 
-Four windows hold at once, and the strictest decides:
+Five windows hold at once, and the strictest decides:
 
     messages24h   ours: messages in any 24 hours (contract, part 5), part of it kept back for people
+    campaigns24h  ours: messages of campaigns in any 24 hours (likewise)
     x15min        X's calls in 15 minutes: as counted here, and as X last reported
     x24h          X's calls of this account in 24 hours: likewise
     xApp24h       X's calls of the whole app in 24 hours: only as X last reported
@@ -18,9 +19,14 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Self
+from typing import Literal, Self, TypeAlias
 
+from config.settings import Settings
+from domain.send_forecast import Forecast, ReportedRoom, RollingWindow
 from domain.x_rate_headers import RateHeaders, ReportedWindow
+
+#: The least urgent messages, which have a window of their own (contract, part 5, "Campaigns").
+CAMPAIGN = 3
 
 #: X's limits until it tells its own (x-api, 3.3: POST dm_conversations).
 X_QUARTER_HOUR_LIMIT = 15
@@ -30,8 +36,23 @@ _MINUTE_S = 60
 _QUARTER_HOUR_S = 15 * 60
 _DAY_S = 24 * 60 * 60
 _CLOCK_SLACK_S = 60  # X's clock may be this far ahead of ours
-_BUCKET = struct.Struct("<IHH")
+_BUCKET = struct.Struct("<IHHH")
 _FULL_BUCKET = 2**16 - 1
+_Kind: TypeAlias = Literal["messages", "calls", "campaigns"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Our own limits: messages in any 24 hours, the share of them kept for people, and messages of campaigns."""
+
+    messages_per_day: int = 500
+    reserve: float = 0.2
+    campaign_messages_per_day: int = 10_000
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the limits that are set."""
+        return cls(settings.x_messages_per_day, settings.x_reserve_for_people, settings.x_campaign_messages_per_day)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +60,7 @@ class Claim:
     """One send that was counted, at the moment of its claim."""
 
     at: datetime
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +75,11 @@ class WindowState:
 
 @dataclass(slots=True)
 class _Bucket:
-    """What was claimed in one minute: messages that may exist, and calls that may have reached X."""
+    """What was claimed in one minute: messages that may exist, calls that may have reached X, campaigns' messages."""
 
     messages: int = 0
     calls: int = 0
+    campaigns: int = 0
 
 
 @dataclass(slots=True)
@@ -94,10 +117,11 @@ class SendWindows:
     `priority` is that of the message: 0 for people, above for what is automatic. Moments are timezone-aware.
     """
 
-    def __init__(self, messages_per_day: int = 500, reserve: float = 0.2) -> None:
-        self._messages_per_day = messages_per_day
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
         # Something is always left to what is automatic, or it would wait for ever.
-        self._reserved = min(int(messages_per_day * reserve), messages_per_day - 1)
+        most = self._limits.messages_per_day
+        self._reserved = min(int(most * self._limits.reserve), most - 1)
         self._buckets: dict[int, _Bucket] = {}
         self._reports = {
             "quarterHour": _Report(X_QUARTER_HOUR_LIMIT),
@@ -123,16 +147,27 @@ class SendWindows:
         """Return when a message of this priority may be claimed, unless others are before it; `now` if at once."""
         at = _seconds(now)
         self._forget(at)
-        messages_limit = self._messages_per_day - (self._reserved if priority > 0 else 0)
         free = max(
             at,
             self._blocked_until,
-            self._free_at(at, _DAY_S, messages_limit, calls=False),
-            self._free_at(at, _QUARTER_HOUR_S, self._reports["quarterHour"].limit, calls=True),
-            self._free_at(at, _DAY_S, self._reports["userDay"].limit, calls=True),
+            *(self._free_at(at, length, limit, kind) for kind, length, limit in self._windows(priority)),
             *(report.free_at(at) for report in self._reports.values()),
         )
         return now if free == at else _moment(free)
+
+    def finish_at(self, now: datetime, count: int, priority: int = CAMPAIGN) -> datetime:
+        """Return when the last of `count` more messages can be claimed, if each is claimed as soon as it may be.
+
+        Exact for the first four days, and within a hundredth after that; the windows themselves stay as they are.
+        """
+        at = _seconds(now)
+        windows = [
+            RollingWindow(length, limit, ((m, _counted_in(bucket, kind)) for m, bucket in self._buckets.items()))
+            for kind, length, limit in self._windows(priority)
+        ]
+        reports = [ReportedRoom(each.remaining, each.resets_at) for each in self._reports.values()]
+        finish = Forecast(windows, reports, self._blocked_until).finish_at(at, count)
+        return now if finish == at else _moment(finish)
 
     def claimed(self, now: datetime, priority: int = 0) -> Claim:
         """Count one send; to be persisted before the call is made.
@@ -146,9 +181,11 @@ class SendWindows:
         bucket = self._buckets.setdefault(at // _MINUTE_S, _Bucket())
         bucket.messages += 1
         bucket.calls += 1
+        if priority >= CAMPAIGN:
+            bucket.campaigns += 1
         for report in self._reports.values():
             report.claimed(at)
-        return Claim(now)
+        return Claim(now, priority)
 
     def returned(self, now: datetime, claim: Claim, *, reached_x: bool = True) -> None:
         """Give a claim back whose message definitely does not exist.
@@ -160,6 +197,8 @@ class SendWindows:
         if bucket is None:
             return
         bucket.messages = max(bucket.messages - 1, 0)
+        if claim.priority >= CAMPAIGN:
+            bucket.campaigns = max(bucket.campaigns - 1, 0)
         if not reached_x:
             bucket.calls = max(bucket.calls - 1, 0)
 
@@ -176,40 +215,41 @@ class SendWindows:
         self._forget(at)
         quarter_hour, user_day, app_day = (self._reports[name] for name in ("quarterHour", "userDay", "appDay"))
         states = [
-            self._counted("messages24h", at, _DAY_S, self._messages_per_day, calls=False),
-            _stricter(self._counted("x15min", at, _QUARTER_HOUR_S, quarter_hour.limit), quarter_hour, at),
-            _stricter(self._counted("x24h", at, _DAY_S, user_day.limit), user_day, at),
+            self._counted("messages24h", at, _DAY_S, self._limits.messages_per_day, "messages"),
+            self._counted("campaigns24h", at, _DAY_S, self._limits.campaign_messages_per_day, "campaigns"),
+            _stricter(self._counted("x15min", at, _QUARTER_HOUR_S, quarter_hour.limit, "calls"), quarter_hour, at),
+            _stricter(self._counted("x24h", at, _DAY_S, user_day.limit, "calls"), user_day, at),
         ]
         if at < app_day.resets_at:
             states.append(_stricter(WindowState("xApp24h", app_day.limit, 0, None), app_day, at))
         return states
 
     def to_document(self) -> dict[str, object]:
-        """Return what must survive: minutes as packed numbers (at most 1,441 of 8 bytes), X's reports, the block."""
+        """Return what must survive: minutes as packed numbers (at most 1,441 of 10 bytes), X's reports, the block."""
         packed = (
-            _BUCKET.pack(minute, min(bucket.messages, _FULL_BUCKET), min(bucket.calls, _FULL_BUCKET))
-            for minute, bucket in sorted(self._buckets.items())
+            _BUCKET.pack(minute, *(min(count, _FULL_BUCKET) for count in (each.messages, each.calls, each.campaigns)))
+            for minute, each in sorted(self._buckets.items())
         )
         return {
-            "minutes": b"".join(packed),
+            "claims": b"".join(packed),
             "reports": {name: [r.limit, r.remaining, r.resets_at] for name, r in self._reports.items()},
             "blockedUntil": self._blocked_until,
         }
 
     @classmethod
-    def from_document(cls, document: Mapping[str, object], messages_per_day: int = 500, reserve: float = 0.2) -> Self:
+    def from_document(cls, document: Mapping[str, object], limits: Limits | None = None) -> Self:
         """Return the windows of a document; an empty one gives fresh windows.
 
         Raises:
             TypeError, ValueError, struct.error: when it is not what `to_document` returns.
         """
-        windows = cls(messages_per_day, reserve)
-        minutes, blocked_until = document.get("minutes", b""), document.get("blockedUntil", 0)
+        windows = cls(limits)
+        claims, blocked_until = document.get("claims", b""), document.get("blockedUntil", 0)
         reports = document.get("reports", {})
-        if not (isinstance(minutes, bytes) and isinstance(reports, Mapping) and isinstance(blocked_until, int)):
+        if not (isinstance(claims, bytes) and isinstance(reports, Mapping) and isinstance(blocked_until, int)):
             raise TypeError("not a document of send windows")
-        for minute, messages, calls in _BUCKET.iter_unpack(minutes):
-            windows._buckets[minute] = _Bucket(messages, calls)
+        for minute, messages, calls, campaigns in _BUCKET.iter_unpack(claims):
+            windows._buckets[minute] = _Bucket(messages, calls, campaigns)
         for name, (limit, remaining, resets_at) in reports.items():
             windows._reports[name] = _Report(limit, remaining, resets_at)
         windows._blocked_until = blocked_until
@@ -221,20 +261,33 @@ class SendWindows:
         for minute in gone:
             del self._buckets[minute]
 
-    def _within(self, at: int, length: int, *, calls: bool) -> list[tuple[int, int]]:
+    def _windows(self, priority: int) -> list[tuple[_Kind, int, int]]:
+        """Return (what is counted, length, limit) of each window that is counted here for a priority."""
+        most = self._limits.messages_per_day - (self._reserved if priority > 0 else 0)
+        windows: list[tuple[_Kind, int, int]] = [
+            ("messages", _DAY_S, most),
+            ("calls", _QUARTER_HOUR_S, self._reports["quarterHour"].limit),
+            ("calls", _DAY_S, self._reports["userDay"].limit),
+        ]
+        if priority >= CAMPAIGN:
+            windows.append(("campaigns", _DAY_S, self._limits.campaign_messages_per_day))
+        return windows
+
+    def _within(self, at: int, length: int, kind: _Kind) -> list[tuple[int, int]]:
         """Return (moment it leaves, count) of the minutes that count in a rolling window, oldest first."""
         oldest = (at - length) // _MINUTE_S  # its last second is still within the window
         counted = [
-            (_leaves(minute, length), bucket.calls if calls else bucket.messages)
+            (_leaves(minute, length), count)
             for minute, bucket in self._buckets.items()
-            if minute >= oldest
+            if minute >= oldest and (count := _counted_in(bucket, kind))
         ]
-        return sorted((leaves, count) for leaves, count in counted if count)
+        counted.sort()
+        return counted
 
-    def _free_at(self, at: int, length: int, limit: int, *, calls: bool) -> int:
-        if sum([b.calls if calls else b.messages for b in self._buckets.values()]) < limit:
+    def _free_at(self, at: int, length: int, limit: int, kind: _Kind) -> int:
+        if sum([_counted_in(bucket, kind) for bucket in self._buckets.values()]) < limit:
             return at  # even all that is remembered is less, whatever of it counts here
-        counts = self._within(at, length, calls=calls)
+        counts = self._within(at, length, kind)
         excess = sum(count for _, count in counts) - limit
         for leaves, count in counts:
             if excess < 0:
@@ -242,9 +295,15 @@ class SendWindows:
             at, excess = leaves, excess - count
         return at
 
-    def _counted(self, name: str, at: int, length: int, limit: int, *, calls: bool = True) -> WindowState:
-        counts = self._within(at, length, calls=calls)
+    def _counted(self, name: str, at: int, length: int, limit: int, kind: _Kind) -> WindowState:
+        counts = self._within(at, length, kind)
         return WindowState(name, limit, sum(c for _, c in counts), _moment(counts[0][0]) if counts else None)
+
+
+def _counted_in(bucket: _Bucket, kind: _Kind) -> int:
+    if kind == "messages":
+        return bucket.messages
+    return bucket.calls if kind == "calls" else bucket.campaigns
 
 
 def _stricter(state: WindowState, report: _Report, at: int) -> WindowState:

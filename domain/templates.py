@@ -150,6 +150,15 @@ def render(content: str, fillings: Fillings) -> str:
         raise MissingVariable("A variable is missing", problems=(Problem(name, "is filled by nothing"),)) from None
     except (LiquidError, RecursionError) as error:
         raise UnrenderableTemplate("The template can't be rendered", problems=(_problem(_reason(error)),)) from None
+    return checked_length(text)
+
+
+def checked_length(text: str) -> str:
+    """Return the text of a message that is not too long.
+
+    Raises:
+        UnrenderableTemplate: when X would not take it.
+    """
     if len(text) > LONGEST_CONTENT:
         problem = _problem(f"is rendered to more than {LONGEST_CONTENT} characters")
         raise UnrenderableTemplate("The message would be too long", problems=(problem,))
@@ -216,16 +225,23 @@ def _problems_of_type(draft: TemplateDraft) -> Iterator[Problem]:
         yield _problem("must not be empty")
     if len(draft.content) > LONGEST_CONTENT:
         yield _problem(f"must be at most {LONGEST_CONTENT} characters")
+    yield from problems_of_additions(draft.type, draft.options, draft.buttons)
+
+
+def problems_of_additions(
+    type_: TemplateType, options: Sequence[QuickReply], buttons: Sequence[Button]
+) -> Iterator[Problem]:
+    """Yield what is wrong with the quick replies and buttons of a template or a message of this type."""
     for name, wanted, entries, most in (
-        ("options", "quick_reply", draft.options, MOST_OPTIONS),
-        ("buttons", "card", draft.buttons, MOST_BUTTONS),
+        ("options", "quick_reply", options, MOST_OPTIONS),
+        ("buttons", "card", buttons, MOST_BUTTONS),
     ):
-        if draft.type != wanted and entries:
+        if type_ != wanted and entries:
             yield Problem(name, f"belong to the type {wanted} only")
-        if draft.type == wanted and not 1 <= len(entries) <= most:
+        if type_ == wanted and not 1 <= len(entries) <= most:
             yield Problem(name, f"must be 1 to {most}")
-    yield from _problems_of_options(draft.options)
-    for index, button in enumerate(draft.buttons):
+    yield from _problems_of_options(options)
+    for index, button in enumerate(buttons):
         yield from _label(f"buttons.{index}.label", button.label)
         if not _is_web_address(button.url):
             yield Problem(f"buttons.{index}.url", "must be an http or https address")

@@ -64,7 +64,9 @@ async def connect(deps: Dependencies, merchant_id: str, account_id: str, tokens:
         await accounts.subscribed(merchant_id, account_id, webhook_id, deps.clock.now())
         account["webhookId"] = webhook_id
     log.info("account.connected", account_id=account_id)
-    await _tell_actor(deps, account_id)
+    # What came before it was connected; if this is cut off, `gateway/unrouted_events.py` goes on with it.
+    deps.background.start("revive_events", deps.repositories.dead_letters.revive(user.id, deps.clock.now()))
+    await tell_actor(deps, account_id)
     return account
 
 
@@ -86,7 +88,7 @@ async def disconnect(deps: Dependencies, merchant_id: str, account_id: str) -> N
         await _leave_x(deps, deps.x, account)
     await accounts.disconnect(merchant_id, account_id, deps.clock.now())
     log.info("account.disconnected", account_id=account_id)
-    await _tell_actor(deps, account_id)
+    await tell_actor(deps, account_id)
 
 
 async def _who(client: XClient) -> XUser:
@@ -119,7 +121,8 @@ async def _try(event: str, account_id: str, work: Awaitable[None]) -> None:
         log.warning(event, account_id=account_id, reason=error.failure.reason)
 
 
-async def _tell_actor(deps: Dependencies, account_id: str) -> None:
+async def tell_actor(deps: Dependencies, account_id: str) -> None:
+    """Let the account's actor take note that its tokens or settings have changed."""
     try:
         await deps.actors.ref(AccountActor, account_id).reload()
     except (Unavailable, ActorFailed) as error:

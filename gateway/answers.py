@@ -21,7 +21,9 @@ _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 def rfc3339(moment: datetime) -> str:
     """Return a time as the API shows it: UTC with `Z`, milliseconds only where there are any."""
     precision = "milliseconds" if moment.microsecond >= 1000 else "seconds"  # noqa: PLR2004  # microseconds in one
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision) + "Z"
+    if moment.utcoffset():
+        moment = moment.astimezone(UTC)
+    return moment.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
 
 
 def dumps(payload: Mapping[str, object]) -> bytes:

@@ -2,12 +2,30 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.api import accounts, api_keys, audit, auth, contacts, conversations, messages, segments, templates, users
+from gateway.api import (
+    accounts,
+    api_keys,
+    audit,
+    auth,
+    campaign_reports,
+    campaigns,
+    contacts,
+    conversations,
+    events,
+    message_search,
+    messages,
+    notes,
+    segments,
+    templates,
+    users,
+)
 from gateway.audit_trail import audit_trail
 from gateway.call_limiter import CallLimiter
 from gateway.dependencies import DEPENDENCIES, Dependencies
 from gateway.dispatch import add_routes
+from gateway.events.streams import EventStreams
 from gateway.health import live, ready
+from gateway.links import LINK_ROUTE, follow_link
 from gateway.metrics import metrics as metrics_page
 from gateway.middlewares.authentication import authentication
 from gateway.middlewares.body_rules import body_rules
@@ -28,8 +46,13 @@ API_ROUTES: tuple[AnyRoute, ...] = (
     *contacts.ROUTES,
     *conversations.ROUTES,
     *messages.ROUTES,
+    *message_search.ROUTES,
+    *notes.ROUTES,
     *templates.ROUTES,
     *segments.ROUTES,
+    *campaigns.ROUTES,
+    *campaign_reports.ROUTES,
+    *events.ROUTES,
 )
 
 #: The outermost comes first: whatever answers has a request id and is counted, and nothing is read for strangers.
@@ -41,17 +64,29 @@ def create_app(deps: Dependencies) -> web.Application:
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=deps.settings.max_body_bytes)
     app[DEPENDENCIES] = deps
     app[CALL_LIMITER] = CallLimiter(deps.actors)
+    app[events.EVENT_STREAMS] = EventStreams(deps.database, deps.settings)
     app[ROUTES] = add_routes(app, API_ROUTES)
     app.router.add_get("/health/live", live)
     app.router.add_get("/health/ready", ready)
     app.router.add_get("/metrics", metrics_page)
+    app.router.add_get(LINK_ROUTE, follow_link)
     add_descriptions(app, API_ROUTES, deps.settings)
     app.on_response_prepare.append(add_request_id)
     app.on_response_prepare.append(add_limit)
+    app.on_shutdown.append(_close_event_streams)
     app.on_shutdown.append(_close_background)
+    app.on_cleanup.append(_close_change_stream)
     app.on_cleanup.append(_close_audit_trail)
     app.on_cleanup.append(_close_limiter)
     return app
+
+
+async def _close_event_streams(app: web.Application) -> None:
+    await app[events.EVENT_STREAMS].close()
+
+
+async def _close_change_stream(app: web.Application) -> None:
+    await app[events.EVENT_STREAMS].ended()
 
 
 async def _close_background(app: web.Application) -> None:

@@ -22,8 +22,6 @@ from storage.audit import Actor
 
 _VERSION = "/api/v1"
 _CHANGING = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH, hdrs.METH_DELETE})
-#: These are POSTs because of their bodies only.
-_ONLY_LOOKING = ("/preview", "/simulate")
 _REFUSED = 400
 
 
@@ -65,7 +63,7 @@ def action_of(route: AnyRoute) -> str:
 
 
 def _changes(route: AnyRoute) -> bool:
-    return route.method in _CHANGING and not route.path.endswith(_ONLY_LOOKING)
+    return route.method in _CHANGING and route.changes
 
 
 def _note(request: web.Request, route: AnyRoute, response: web.StreamResponse) -> None:

@@ -9,6 +9,7 @@ from gateway.dependencies import Dependencies
 from gateway.models.contacts import ConsentInput
 from gateway.principal import Principal
 from storage.contact_erasure import ContactErasures
+from storage.contact_merge import ContactMerges
 from storage.contacts import Consent, ContactDocument, NewContact
 
 
@@ -34,11 +35,29 @@ async def check_account(deps: Dependencies, merchant_id: str, account_id: str) -
         raise InvalidContent("There is no such account", problems=(problem,))
 
 
-def consent_of(given: ConsentInput | None, now: datetime) -> Consent:
-    """Return what a contact agreed to as it is stored: none has neither time nor source."""
+def consent_of(given: ConsentInput | None, now: datetime, source: str | None = None) -> Consent:
+    """Return what a contact agreed to as it is stored: none has neither time nor source.
+
+    `source` says how that is known, where it is said beside the consent.
+    """
     if given is None or given.state == "none":
         return Consent(state="none", at=None, source=None)
-    return Consent(state=given.state, at=given.at or now, source=given.source)
+    return Consent(state=given.state, at=given.at or now, source=source or given.source)
+
+
+async def merge(deps: Dependencies, caller: Principal, kept_id: str, other_id: str) -> ContactDocument:
+    """Let one contact take up another, with everything that is held about it, and return it.
+
+    Raises:
+        NotFound: when the merchant does not have the contact that is to be kept.
+        InvalidContent: when it does not have the other one, both are the same, or they hold too much to be one.
+        Conflict: when one of them is being erased or merged at this moment.
+    """
+    merges = ContactMerges(deps.database)
+    kept = await merges.merge(caller.merchant_id, kept_id, other_id, caller.user_id, deps.clock.now())
+    if kept is None:
+        raise NotFound("Contact not found")
+    return kept
 
 
 async def erase(deps: Dependencies, caller: Principal, contact_id: str) -> None:

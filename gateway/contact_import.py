@@ -116,7 +116,8 @@ async def _update(deps: Dependencies, merchant_id: str, account_id: str, row: Im
         problem = error.problems[0] if error.problems else Problem("", error.message)
         return failed(row["row"], problem.field or None, problem.reason)
     if row["consent"] is not None:
-        await contacts.set_consent(merchant_id, contact_id, row["consent"], now)
+        taken_back = row.get("takesBackOptOut", False)
+        await contacts.set_consent(merchant_id, contact_id, row["consent"], now, takes_back_opt_out=taken_back)
     return RowResult(row=row["row"], status="updated", contactId=contact_id, field=None, reason=None)
 
 
@@ -129,5 +130,6 @@ def _stored(number: int, row: ContactRow, now: datetime) -> ImportRow:
         displayName=row.display_name,
         tags=row.tags,
         attributes=row.checked_attributes,
-        consent=None if row.consent is None else consent_of(row.consent, now),
+        consent=None if row.consent is None else consent_of(row.consent, now, row.consent_source),
+        takesBackOptOut=row.consent_source is not None,
     )

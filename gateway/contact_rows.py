@@ -1,7 +1,8 @@
 """Reads the rows of an import of contacts: CSV with a header, or a JSON object a line.
 
 CSV columns: `twitterUserId` (required), `username`, `displayName`, `tags` (separated by `;` or `,`), `consent` (a
-state) and `attributes.NAME`, in which numbers and `true` or `false` are read as such. An empty cell is not given.
+state), `consentSource` and `attributes.NAME`, in which numbers and `true` or `false` are read as such. An empty cell
+is not given.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from gateway.parsing import parse_body
 from storage.contact_imports import RowResult
 
 MOST_ROWS = 10_000
-_PLAIN_COLUMNS = frozenset({"twitterUserId", "username", "displayName", "consent"})
+_PLAIN_COLUMNS = frozenset({"twitterUserId", "username", "displayName", "consent", "consentSource"})
 _ATTRIBUTE = "attributes."
 
 

@@ -8,6 +8,7 @@ from typing import Self
 
 from aiohttp import web
 
+from actors.attachments import Attachments
 from actors.clients.x_app import XApp
 from actors.runtime.system import ActorSystem
 from config.settings import Settings
@@ -18,19 +19,26 @@ from gateway.tokens import AccessTokens
 from storage.accounts import Accounts
 from storage.api_keys import ApiKeys
 from storage.audit import AuditTrail
+from storage.campaign_reports import CampaignReports
+from storage.campaigns import Campaigns
 from storage.client import Database
 from storage.contacts import Contacts
 from storage.conversations import Conversations
+from storage.dead_letters import DeadLetters
 from storage.encryption import KeyRing
 from storage.idempotency import IdempotencyKeys
 from storage.login_attempts import LoginAttempts
 from storage.merchants import Merchants
 from storage.message_counts import MessageCounts
+from storage.message_search import MessageSearch
 from storage.messages import Messages
+from storage.notes import Notes
+from storage.password_resets import PasswordResets
 from storage.refresh_tokens import RefreshTokens
 from storage.segments import Segments
 from storage.standings import Standings
 from storage.templates import Templates
+from storage.tracked_links import TrackedLinks
 from storage.users import Users
 
 
@@ -53,13 +61,20 @@ class Repositories:
     audit: AuditTrail
     refresh_tokens: RefreshTokens
     login_attempts: LoginAttempts
+    password_resets: PasswordResets
     accounts: Accounts
+    dead_letters: DeadLetters
     contacts: Contacts
     conversations: Conversations
     messages: Messages
     message_counts: MessageCounts
+    message_search: MessageSearch
+    notes: Notes
     templates: Templates
     segments: Segments
+    campaigns: Campaigns
+    campaign_reports: CampaignReports
+    tracked_links: TrackedLinks
     idempotency: IdempotencyKeys
 
     @classmethod
@@ -73,13 +88,20 @@ class Repositories:
             audit=AuditTrail(database),
             refresh_tokens=RefreshTokens(database),
             login_attempts=LoginAttempts(database),
+            password_resets=PasswordResets(database),
             accounts=Accounts(database, keys),
+            dead_letters=DeadLetters(database),
             contacts=Contacts(database),
             conversations=Conversations(database),
             messages=Messages(database),
             message_counts=MessageCounts(database),
+            message_search=MessageSearch(database),
+            notes=Notes(database),
             templates=Templates(database),
             segments=Segments(database),
+            campaigns=Campaigns(database),
+            campaign_reports=CampaignReports(database),
+            tracked_links=TrackedLinks(database),
             idempotency=IdempotencyKeys(database, keys),
         )
 
@@ -97,6 +119,7 @@ class Dependencies:
     repositories: Repositories
     actors: ActorSystem
     x: XApp | None
+    attachments: Attachments
     webhook_id: Callable[[], str]
     clock: Clock
     tokens: AccessTokens

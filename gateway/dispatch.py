@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from domain.ids import new_id
 from gateway.answers import respond
@@ -30,10 +30,13 @@ def handler_of(route: Route[QueryT, BodyT, AnswerT]) -> Handler:
             body=parse_body(route.body, {} if body is None else body.value),
             resource_id=new_id(),
             address=request.remote or "",
+            accept=request.headers.get(hdrs.ACCEPT, ""),
         )
         if route.idempotent:
             return await once(request, route, call)
         reply = await route.handler(call)
+        if reply.stream is not None:
+            return await reply.stream(request)
         return respond(request, payload_of(reply), status=reply.status)
 
     return handle

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
+from typing import Self
 
 import structlog
 
@@ -23,6 +25,33 @@ _RETRY_S = 60
 _TOKEN_BYTES = 32
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A proof of a password that has been begun: a failure until it is known to be none."""
+
+    deps: Dependencies
+    id: str
+    keys: tuple[str, ...]
+
+    @classmethod
+    async def begin(cls, deps: Dependencies, account: str, address: str) -> Self:
+        """Begin one for an account, whatever it is known by, from an address.
+
+        Raises:
+            LimitExceeded: after too many failures from this address or for this account.
+        """
+        keys = (f"address|{address}", f"account|{sha256(account.lower().encode()).hexdigest()}")
+        attempt, most = cls(deps, new_id(), keys), deps.settings.login_attempts_per_minute
+        if not await deps.repositories.login_attempts.begin(attempt.id, keys, deps.clock.now(), most):
+            log.warning("login.limited", address=address)
+            raise LimitExceeded("Too many failed logins; try again later", retry_after_s=_RETRY_S)
+        return attempt
+
+    async def succeeded(self) -> None:
+        """Have it count as no failure."""
+        await self.deps.repositories.login_attempts.forget(self.id, self.keys)
+
+
 async def log_in(deps: Dependencies, email: str, password: str, address: str) -> TokenPair:
     """Return tokens for the right password; a wrong one and an unknown address look and last the same.
 
@@ -30,12 +59,8 @@ async def log_in(deps: Dependencies, email: str, password: str, address: str) ->
         LimitExceeded: after too many failures from this address or for this account.
         Unauthenticated: when the credentials don't hold.
     """
-    users, attempts, now = deps.repositories.users, deps.repositories.login_attempts, deps.clock.now()
-    attempt_id = new_id()
-    keys = (f"address|{address}", f"account|{sha256(email.lower().encode()).hexdigest()}")
-    if not await attempts.begin(attempt_id, keys, now, deps.settings.login_attempts_per_minute):
-        log.warning("login.limited", address=address)
-        raise LimitExceeded("Too many failed logins; try again later", retry_after_s=_RETRY_S)
+    users = deps.repositories.users
+    attempt = await Attempt.begin(deps, email, address)
     user = await users.by_email(email)
     if user is not None:
         note_login_of(user["merchantId"], user["_id"])
@@ -43,13 +68,31 @@ async def log_in(deps: Dependencies, email: str, password: str, address: str) ->
     if user is None or not holds or user["status"] != _ACTIVE:
         log.info("login.refused", address=address)
         raise Unauthenticated("E-mail address or password is wrong")
-    await attempts.forget(attempt_id, keys)
-    if deps.passwords.is_outdated(user["passwordHash"]):
-        await users.set_password_hash(user["merchantId"], user["_id"], await deps.passwords.hash(password))
+    await attempt.succeeded()
+    proven = user["passwordHash"]
+    if deps.passwords.is_outdated(proven):
+        fresh = await deps.passwords.hash(password)
+        if await users.replace_password_hash(user["merchantId"], user["_id"], proven, fresh):
+            proven = fresh
+    pair = await begin_family(deps, user, proven)
+    log.info("login.accepted", user_id=user["_id"])
+    return pair
+
+
+async def begin_family(deps: Dependencies, user: UserDocument, proven: str) -> TokenPair:
+    """Return tokens of a new family for a person who has proven the password of this hash.
+
+    Raises:
+        Unauthenticated: when the password was changed meanwhile, which revokes the tokens that were there before.
+    """
+    tokens, now = deps.repositories.refresh_tokens, deps.clock.now()
     holder = Holder(user["merchantId"], user["_id"], family=new_id())
     pair = _pair(deps, user)
-    await deps.repositories.refresh_tokens.add(pair.refresh_token, holder, now + _lifetime(deps))
-    log.info("login.accepted", user_id=user["_id"])
+    await tokens.add(pair.refresh_token, holder, now + _lifetime(deps))
+    today = await deps.repositories.users.get(user["merchantId"], user["_id"])
+    if today is None or today["passwordHash"] != proven:
+        await tokens.revoke_family(holder.family, now)
+        raise Unauthenticated("E-mail address or password is wrong")
     return pair
 
 

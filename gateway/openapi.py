@@ -25,7 +25,7 @@ from domain.errors import (
 from domain.roles import Role
 from gateway.models.base import NoBody
 from gateway.models.paging import Paging
-from gateway.openapi_by_hand import OPERATIONS, errors_of
+from gateway.openapi_by_hand import EVENT_STREAM, OPERATIONS, errors_of
 from gateway.openapi_examples import ID, REQUESTS, sample
 from gateway.openapi_schemas import REFERENCE, Node, Schemas, query_schemas
 from gateway.routing import API, AnyRoute
@@ -38,6 +38,7 @@ SECTIONS: Mapping[str, str] = {
     "accounts": "Account Management",
     "contacts": "Contact Management",
     "conversations": "Conversation Management",
+    "messages": "Conversation Management",
     "templates": "Template Management",
     "campaigns": "Campaign Management",
     "segments": "Segment Management",
@@ -48,6 +49,7 @@ SECTIONS: Mapping[str, str] = {
     "users": "Users",
     "api-keys": "API Keys",
     "audit": "Audit Log",
+    "events": "Events",
 }
 _LAST_SECTION = "Operations"
 
@@ -79,6 +81,7 @@ _BEARER: Node = {
 }
 _LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 _RETRIED = frozenset({429, 503})
+_CSV: Node = {"text/csv": {"schema": {"type": "string"}, "example": "contactId,username\r\n"}}
 _PARAMETERS: Mapping[str, Node] = {
     "RequestId": {
         "name": "X-Request-Id",
@@ -91,6 +94,12 @@ _PARAMETERS: Mapping[str, Node] = {
         "in": "header",
         "description": "The same key and body answers the first answer again, for 24 hours.",
         "schema": {"type": "string", "pattern": "^[!-~]{1,255}$", "minLength": 1, "maxLength": 255},
+    },
+    "LastEventId": {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "description": "The id of the last event that the client has seen: the stream goes on after it.",
+        "schema": {"type": "string"},
     },
 }
 
@@ -106,7 +115,7 @@ def build(routes: Sequence[AnyRoute], servers: Iterable[str]) -> Node:
         for method, operation in operations.items():
             paths.setdefault(path, {})[method] = _by_hand(operation, answers)
     used = {tag for operations in paths.values() for operation in operations.values() for tag in operation["tags"]}
-    ordered = [*SECTIONS.values(), *sorted(used - {*SECTIONS.values(), _LAST_SECTION}), _LAST_SECTION]
+    ordered = [*dict.fromkeys(SECTIONS.values()), *sorted(used - {*SECTIONS.values(), _LAST_SECTION}), _LAST_SECTION]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -193,6 +202,7 @@ def _query_parameters(route: AnyRoute) -> list[Node]:
     return [
         {"name": name, "in": "query", "required": required}
         | ({"description": schema.pop("description")} if "description" in schema else {})
+        | ({"example": schema["examples"][0]} if schema.get("examples") else {})
         | {"schema": schema}
         for name, (schema, required) in query_schemas(route.query).items()
     ]
@@ -200,10 +210,14 @@ def _query_parameters(route: AnyRoute) -> list[Node]:
 
 def _header_parameters(route: AnyRoute) -> list[Node]:
     names = ["IdempotencyKey", "RequestId"] if route.idempotent else ["RequestId"]
+    if route.streams:
+        names.insert(0, "LastEventId")
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 
 def _accepted(route: AnyRoute, schemas: Schemas) -> dict[str, Node]:
+    if route.streams:
+        return {"200": EVENT_STREAM | {"headers": _headers(["X-Request-Id", *_LIMIT_HEADERS])}}
     paged = issubclass(route.query, Paging)
     data = schemas.answer(route.answer)
     properties: Node = {"success": {"const": True}, "data": {"type": "array", "items": data} if paged else data}
@@ -214,7 +228,8 @@ def _accepted(route: AnyRoute, schemas: Schemas) -> dict[str, Node]:
     answer: Node = {
         "description": "The page asked for." if paged else "Done.",
         "headers": _headers([*names, "Idempotency-Replayed"] if route.idempotent else names),
-        "content": {"application/json": {"schema": schema, "example": sample(schemas, schema)}},
+        "content": {"application/json": {"schema": schema, "example": sample(schemas, schema)}}
+        | (_CSV if route.csv else {}),
     }
     also = _ALSO_ACCEPTED.get((route.method, route.path))
     return {"200": answer} | ({"202": answer | {"description": also}} if also else {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from domain.errors import InvalidRequest, MktxError, PayloadTooLarge, Unauthenticated, Unavailable, UnsupportedMedia
+from gateway.events.kinds import EVENTS, RESET
 from gateway.openapi_schemas import Node
 from gateway.routing import API
 
@@ -12,6 +13,8 @@ from gateway.routing import API
 DOCUMENT_PATHS = (f"{API}/openapi.json", "/openapi.json")
 DOCS_PATHS = (f"{API}/docs", "/docs")
 COLLECTION_PATHS = (f"{API}/postman-collection.json", "/postman-collection.json")
+#: Where the links in messages of campaigns lead.
+LINK_PATH = "/l/{code}"
 
 _OBJECT: Node = {"type": "object"}
 _DIRECT_MESSAGE: Node = {
@@ -43,6 +46,33 @@ _HEALTH: Node = {
         },
     },
 }
+#: The answer of a route that streams; the schema is that of one event.
+EVENT_STREAM: Node = {
+    "description": "Server-sent events until either side ends it.",
+    "content": {
+        "text/event-stream": {
+            "schema": {
+                "type": "object",
+                "required": ["id", "event", "data"],
+                "properties": {
+                    "id": {"type": "string", "description": "What to send as `Last-Event-ID` to go on from here."},
+                    "event": {"enum": [*EVENTS, RESET]},
+                    "data": {
+                        "type": "string",
+                        "contentMediaType": "application/json",
+                        "description": "What REST answers for the same thing, in one line.",
+                    },
+                },
+            },
+            "example": {
+                "id": "gmsDlGAAAAAIKwIpKW4E",
+                "event": "contact.erased",
+                "data": '{"id":"0198f0a2-7c3e-7b1a-9d55-1f0c6a3b2e11",'
+                '"accountId":"0198f0a2-7c3e-7b1a-9d55-1f0c6a3b2e12","completedAt":"2026-01-18T10:00:00Z"}',
+            },
+        }
+    },
+}
 _CRC_TOKEN: Node = {
     "name": "crc_token",
     "in": "query",
@@ -57,6 +87,15 @@ _SIGNATURE: Node = {
     "required": True,
     "description": "`sha256=` and the base64 HMAC-SHA256 of the raw body under the consumer secret.",
     "schema": {"type": "string"},
+}
+
+_CODE: Node = {
+    "name": "code",
+    "in": "path",
+    "required": True,
+    "description": "The code of one link in one message.",
+    "schema": {"type": "string", "pattern": "^[0-9A-Za-z]{11}$"},
+    "example": "4fGh2kLmN0p",
 }
 
 
@@ -149,6 +188,24 @@ OPERATIONS: Mapping[str, Mapping[str, Node]] = {
             "description": "All metrics of this machine's processes in Prometheus' text format.",
             "responses": {"200": _answer("Metrics.", {"text/plain": {"schema": {"type": "string"}}})},
             "errors": (),
+        }
+    },
+    LINK_PATH: {
+        "get": {
+            "operationId": "followLink",
+            "tags": ["Campaign Management"],
+            "summary": "Follow a link in a campaign's message",
+            "description": "Lead whoever follows a link to where it was meant to lead. A person counts as having "
+            "clicked, once per recipient; a program that only looks at the link does not.",
+            "parameters": [_CODE],
+            "responses": {
+                "302": {
+                    "description": "The link leads there.",
+                    "headers": {"Location": {"schema": {"type": "string", "format": "uri"}}},
+                },
+                "404": _answer("There is no such link.", {"text/html": {"schema": {"type": "string"}}}),
+            },
+            "errors": (Unavailable,),
         }
     },
     DOCUMENT_PATHS[0]: {"get": _page("getDescription", "This description", "application/json", _OBJECT)},

@@ -5,8 +5,35 @@ import asyncio
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
+from domain.errors import InvalidContent, Problem
+
+#: Characters of a password that a person chooses: length makes it hard to guess, a mixture of kinds hard to keep.
+SHORTEST = 12
+#: Longer ones would only make hashing slow.
+LONGEST = 1024
+_FEWEST_DIFFERENT = 5
+
 #: A hash takes 64 MiB and a core for its time; more at once would starve everything else.
 _AT_ONCE = 2
+
+
+def check_strength(password: str, email: str) -> None:
+    """Check a password that a person has chosen: long enough, and not easily guessed from the address.
+
+    Raises:
+        InvalidContent: when it is too weak.
+    """
+    reason = ""
+    if len(password) < SHORTEST:
+        reason = f"must have at least {SHORTEST} characters"
+    elif len(set(password)) < _FEWEST_DIFFERENT:
+        reason = f"must have at least {_FEWEST_DIFFERENT} different characters"
+    elif (
+        email.lower().partition("@")[0] in password.lower() and len(password) - len(email.partition("@")[0]) < SHORTEST
+    ):
+        reason = f"must have at least {SHORTEST} characters beside the name in the address"
+    if reason:
+        raise InvalidContent("The password is too weak", problems=(Problem("newPassword", reason),))
 
 
 class Passwords:

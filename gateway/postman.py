@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.openapi import short_path
+from gateway.openapi_by_hand import LINK_PATH
 from gateway.openapi_schemas import Node
 
 SCHEMA: Final = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
@@ -22,6 +23,8 @@ _JSON = "application/json"
 _LOGIN = "/api/v1/auth/login"
 _REFRESH = "/api/v1/auth/refresh"
 _LOGOUT = "/api/v1/auth/logout"
+_CHANGE = "/api/v1/auth/password"
+_RESET = "/api/v1/auth/password/reset"
 _TAG = "tagName"
 _CLEAN_UP = "Clean up"
 _STREAM = "text/event-stream"
@@ -32,24 +35,44 @@ _BODIES: Mapping[tuple[str, str], Node] = {
     ("POST", _LOGIN): {"email": "{{email}}", "password": "{{password}}"},
     ("POST", _REFRESH): {"refreshToken": "{{refreshToken}}"},
     ("POST", _LOGOUT): {"refreshToken": "{{refreshToken}}"},
+    ("PUT", _CHANGE): {"oldPassword": "{{password}}", "newPassword": "{{newPassword}}"},
+    ("POST", _RESET): {"token": "{{resetToken}}", "newPassword": "{{newPassword}}"},
     ("POST", "/accounts"): {"oauthToken": "{{oauthToken}}", "oauthTokenSecret": "{{oauthTokenSecret}}"},
     ("POST", "/contacts"): {"twitterUserId": "{{$timestamp}}"},
     ("POST", "/users"): {"email": "user-{{$guid}}@example.com"},
     ("POST", "/conversations/{conversationId}/assign"): {"userId": "{{callerId}}"},
+    ("POST", "/contacts/{contactId}/merge"): {"contactId": "{{otherContactId}}"},
 }
 #: Fields of bodies that hold ids which the run has got.
 _REFERENCES = frozenset({"accountId", "contactId", "templateId", "segmentId", "flowId", "campaignId"})
 _REFERENCE_LISTS = {"contactIds": "contactId", "segmentIds": "segmentId"}
 
-#: Statuses that are as good as 200 on a program that has run before.
-_ALSO_RIGHT: Mapping[tuple[str, str], tuple[int, ...]] = {("POST", "/accounts"): (409,)}
+#: Statuses that are as good as 200 on a program that has run before. A campaign is in no state to be moved where it was
+#: not started, or is over already.
+_ALSO_RIGHT: Mapping[tuple[str, str], tuple[int, ...]] = {
+    ("POST", "/accounts"): (409,),
+    **{
+        ("POST", f"/campaigns/{{campaignId}}/{move}"): (409,)
+        for move in ("pause", "resume", "retry-failed", "unschedule", "cancel")
+    },
+}
+#: Folders that stand before another one than in the API document: what that one needs is made in them.
+_EARLIER = {"Segment Management": "Campaign Management"}
 #: What is only done when a variable says `yes`.
 _ON_DEMAND: Mapping[tuple[str, str], str] = {
     ("DELETE", "/accounts/{accountId}"): "disconnect",
     ("POST", "/conversations/{conversationId}/messages"): "sendMessages",
+    ("POST", "/campaigns/{campaignId}/start"): "sendMessages",
+    ("POST", "/campaigns/{campaignId}/test"): "sendMessages",
 }
-#: Not asked for at all: only X can sign.
-_LEFT_OUT = frozenset({("POST", "/webhooks/twitter")})
+#: What is only done where a variable that the run does not set itself has a value.
+_IF_GIVEN: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("PUT", _CHANGE): ("newPassword",),
+    ("POST", _RESET): ("resetToken", "newPassword"),
+    ("POST", "/contacts/{contactId}/merge"): ("otherContactId",),
+}
+#: Not asked for at all: only X can sign, and the links are in messages that were sent.
+_LEFT_OUT = frozenset({("POST", "/webhooks/twitter"), ("GET", LINK_PATH)})
 
 _PAUSE = """if (pm.collectionVariables.get("callsLeft") === "0") {
   const reset = Number(pm.collectionVariables.get("callsReset")) * 1000;
@@ -96,14 +119,16 @@ class Step:
         if self.path.endswith("/close"):
             return _LAST, 0
         creates = self.method == "POST" and not self.names
-        order = 0 if creates else 1 + ("GET", "PUT", "PATCH", "POST", "DELETE").index(self.method)
+        # What belongs to one thing is made by an action on it, and changed after that.
+        method = "POST" if self.method == "PUT" and len(self.names) > 1 else self.method
+        order = 0 if creates else 1 + ("GET", "PUT", "PATCH", "POST", "DELETE").index(method)
         return order, len(self.names)
 
 
 def collection(document: Node, base_url: str, *, is_simulated: bool) -> Node:
     """Return the collection of a description; messages are only sent by themselves where X is simulated."""
     steps = list(_steps(document))
-    folders: dict[str, list[Node]] = {tag["name"]: [] for tag in document["tags"]}
+    folders: dict[str, list[Node]] = {name: [] for name in _order(document)}
     for step in sorted((step for step in steps if not step.removes), key=lambda step: step.rank):
         folders[step.operation["tags"][0]].append(_item(step, document))
     # What depends on other things goes before them.
@@ -124,7 +149,8 @@ def collection(document: Node, base_url: str, *, is_simulated: bool) -> Node:
             "_postman_id": "7d1c0f52-30b4-4c53-9a55-0d6b1e3f8a01",
             "name": document["info"]["title"],
             "description": "Set `email` and `password`, and run it from top to bottom; `sendMessages` and `disconnect` "
-            "say `yes` where messages are to be sent and the account is to be disconnected in the end.",
+            "say `yes` where messages are to be sent and the account is to be disconnected in the end. What needs "
+            "`newPassword`, `resetToken` or `otherContactId` is left out where these have no value.",
             "schema": SCHEMA,
         },
         "auth": {"type": "bearer", "bearer": [{"key": "token", "value": "{{accessToken}}", "type": "string"}]},
@@ -137,8 +163,15 @@ def collection(document: Node, base_url: str, *, is_simulated: bool) -> Node:
     }
 
 
+def _order(document: Node) -> list[str]:
+    names = [tag["name"] for tag in document["tags"] if tag["name"] not in _EARLIER]
+    for name, later in _EARLIER.items():
+        names.insert(names.index(later) if later in names else len(names), name)
+    return names
+
+
 def _steps(document: Node) -> Iterator[Step]:
-    order = [tag["name"] for tag in document["tags"]]
+    order = _order(document)
     found = [
         Step(method.upper(), path, operation)
         for path, operations in document["paths"].items()
@@ -208,6 +241,7 @@ def _needed(step: Step) -> list[str]:
     needed = [f'!pm.variables.get("{name}")' for name in step.names]
     if step.key in _ON_DEMAND:
         needed.append(f'pm.variables.get("{_ON_DEMAND[step.key]}") !== "yes"')
+    needed += [f'!pm.variables.get("{name}")' for name in _IF_GIVEN.get(step.key, ())]
     if step.key == ("POST", _LOGIN):
         needed.append('(pm.variables.get("accessToken") && !pm.variables.get("password"))')
     if step.path in {_REFRESH, _LOGOUT}:
@@ -222,19 +256,19 @@ def _tests(step: Step, document: Node) -> Iterator[str]:
     schema = answers["200"].get("content", {}).get(_JSON, {}).get("schema", {})
     if "data" in schema.get("properties", {}):
         yield 'pm.test("answers in the API\'s shape", () => pm.expect(pm.response.json()).to.have.property("success"));'
-    if step.path in {_LOGIN, _REFRESH}:
+    if step.path in {_LOGIN, _REFRESH, _CHANGE}:
         yield _STORE_TOKENS
     if step.path == _LOGIN:
         # Ids of a run before this one may be of things that are gone.
         names = sorted({name for path in document["paths"] for name in _NAME.findall(path)} - {_TAG})
         yield f"for (const name of {_text(names)}) pm.collectionVariables.unset(name);"
     below = _NAME.search(_below(step.path, document))
-    if step.names or below is None:
+    if below is None or below.group(1) == _TAG:
         return
     variable = below.group(1)
     if step.method == "POST":
         yield f'if (pm.response.code === 200) pm.collectionVariables.set("{variable}", pm.response.json().data.id);'
-    elif step.method == "GET":
+    elif step.method == "GET" and not step.names:
         yield _FIND
         yield f'if (found && !pm.collectionVariables.get("{variable}")) {{'
         yield f'  pm.collectionVariables.set("{variable}", found.id);'

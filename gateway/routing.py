@@ -27,7 +27,7 @@ class Call(Generic[QueryT, BodyT]):
     """One request, read and checked.
 
     `resource_id` is the id for what the request creates: the same for a request that is repeated under its
-    idempotency key.
+    idempotency key. `accept` is the request's header of that name.
     """
 
     deps: Dependencies
@@ -37,6 +37,7 @@ class Call(Generic[QueryT, BodyT]):
     body: BodyT
     resource_id: str
     address: str
+    accept: str
 
     @property
     def principal(self) -> Principal:
@@ -53,12 +54,16 @@ class Call(Generic[QueryT, BodyT]):
 
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[AnswerT]):
-    """What a handler answers: one object, a list (`total` where it is a page of one), or nothing."""
+    """What a handler answers: one object, a list (`total` where it is a page of one), or nothing.
+
+    With `stream` that is what answers the request, in its own time.
+    """
 
     data: AnswerT | Sequence[AnswerT] | None
     page: Paging | None = None
     total: int = 0
     status: int = 200
+    stream: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,9 @@ class Route(Generic[QueryT, BodyT, AnswerT]):
     """One operation of the API.
 
     `errors` are those beyond what every route may answer (400, 401, 403, 413, 415, 422, 503). `idempotent` routes take
-    an `Idempotency-Key`: every POST that creates or sends. A `secret` one answers what is never shown again.
+    an `Idempotency-Key`: every POST that creates or sends. A `secret` one answers what is never shown again. One that
+    `streams` answers server-sent events for as long as the client listens. One with `csv` answers as CSV where that
+    is asked for. One that `changes` nothing though it is no GET is that for the sake of its body, and is not audited.
     """
 
     method: str
@@ -82,6 +89,9 @@ class Route(Generic[QueryT, BodyT, AnswerT]):
     idempotent: bool = False
     body_optional: bool = False
     secret: bool = False
+    streams: bool = False
+    csv: bool = False
+    changes: bool = True
 
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]

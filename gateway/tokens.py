@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -22,6 +22,7 @@ from domain.errors import NotFound, Unauthenticated
 from domain.ids import new_id
 from gateway.jwks import Jwks
 from gateway.principal import Principal, Role
+from gateway.verified_tokens import VerifiedTokens
 
 _REQUIRED = ["exp", "sub", "merchantId", "roles"]
 _LONGEST = 4096
@@ -55,6 +56,7 @@ class AccessTokens:
         self._audience = settings.jwt_audience or None
         self._ttl = timedelta(seconds=settings.access_token_ttl_s)
         self._clock = clock
+        self._verified = VerifiedTokens(clock)
 
     def issue(self, user_id: str, merchant_id: str, roles: list[str], *, uncounted: bool = False) -> str:
         """Return a token for a person of a merchant; calls with an `uncounted` one are the program's own.
@@ -88,11 +90,18 @@ class AccessTokens:
             Unauthenticated: when it does not hold, for whatever reason.
             Unavailable: when the issuer's keys can't be fetched.
         """
+        kept = self._verified.get(token)
+        if kept is not None:
+            return kept
         try:
             claims = await self._claims(token)
         except (jwt.PyJWTError, ValueError) as error:
             raise Unauthenticated(_reason(error)) from error
-        return _principal(claims)
+        principal = _principal(claims)
+        # An issuer elsewhere may withdraw its key: its tokens are verified each time.
+        if self._jwks is None:
+            self._verified.keep(token, principal, int(cast("float", claims["exp"])))
+        return principal
 
     async def _claims(self, token: str) -> Mapping[str, object]:
         if len(token) > _LONGEST:

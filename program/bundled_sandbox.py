@@ -34,6 +34,7 @@ class BundledSandbox:
             update={
                 "x_api_base_url": self.url,
                 "x_upload_base_url": "",
+                "example_sites_url": own.example_sites_url or f"{self.url}/sandbox/web",
                 "x_consumer_key": CONSUMER_KEY,
                 "x_consumer_secret": SecretStr(CONSUMER_SECRET),
                 "x_bearer_token": SecretStr(BEARER_TOKEN),

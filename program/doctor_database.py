@@ -12,6 +12,7 @@ from program.doctor_finding import Check, Finding, failed, ok, warning
 from program.doctor_installation import Installation
 from storage.accounts import Accounts
 from storage.client import Database
+from storage.dead_letters import DeadLetters
 from storage.encryption import CannotOpen, WrongKey, key_ring
 from storage.indexes import INDEXES
 
@@ -117,10 +118,23 @@ async def encryption_key(installation: Installation, database: Database) -> Find
     return ok(f"opens the tokens of {len(accounts)} accounts")
 
 
+async def dead_letters(_: Installation, database: Database) -> Finding:
+    """Look how much was put aside: what waits for its account, and what could not be processed."""
+    kept = DeadLetters(database)
+    waiting, broken = await kept.waiting(), await kept.broken()
+    found = f"{waiting} events of accounts that nobody has connected, {broken} documents that can't be processed"
+    if broken:
+        return warning(found, "look into deadLetters: `reason` says what is wrong")
+    if waiting:
+        return warning(found, "connect the accounts, which processes their last days, or unsubscribe them on X")
+    return ok("none")
+
+
 CHECKS = (
     Check("database", _with_database(server)),
     Check("replica set", _with_database(replica_set)),
     Check("durable write", _with_database(write)),
     Check("indexes", _with_database(indexes)),
+    Check("dead letters", _with_database(dead_letters)),
     Check("encryption key", _with_database(encryption_key)),
 )

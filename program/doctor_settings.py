@@ -114,6 +114,16 @@ async def sending_limit(installation: Installation) -> Finding:
     return ok(f"{limit} messages a day and account")
 
 
+async def links(installation: Installation) -> Finding:
+    """Look whether links that people give may lead into our own network."""
+    if installation.given.fetch_private_addresses:
+        return warning(
+            "MKTX_FETCH_PRIVATE_ADDRESSES is on: links lead anywhere, this machine and its network included",
+            "unset it; it is for tests and development only",
+        )
+    return ok("followed to public addresses only")
+
+
 def is_loopback(host: str) -> bool:
     """Say whether an address is on this machine."""
     try:
@@ -129,4 +139,5 @@ CHECKS = (
     Check("setting: listening", listening),
     Check("setting: database", database_address),
     Check("setting: sending limit", sending_limit),
+    Check("setting: links", links),
 )

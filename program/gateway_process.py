@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 import structlog
 from aiohttp import web
 
+from actors.attachments import Attachments
 from actors.clients.x_app import XApp
 from actors.clients.x_transport import open_session
 from actors.connection import ActorConnection
@@ -30,13 +31,16 @@ from gateway.contact_import import resume_imports
 from gateway.dependencies import Dependencies, PartHealth, Repositories
 from gateway.doorbell import Doorbell
 from gateway.easing import Easing
+from gateway.http_server import Runner
 from gateway.passwords import Passwords
 from gateway.tokens import AccessTokens
+from gateway.unrouted_events import UnroutedEvents
 from gateway.webhook_keeper import WebhookKeeper
 from gateway.webhooks import Webhooks
 from program.version import VERSION
 from storage.client import Client, Database, check, close_client, database_of, open_client
 from storage.contact_erasure import ContactErasures, resume_erasures
+from storage.contact_merge import ContactMerges, resume_merges
 from storage.encryption import key_ring
 from storage.inbox import Inbox
 
@@ -64,6 +68,7 @@ class GatewayProcess:
         x = XApp(settings, session, clock)
         keeper = WebhookKeeper(settings, x, registers=self._leads)
         repositories = Repositories.of(self._database, key_ring(settings))
+        unrouted = UnroutedEvents(repositories.dead_letters, clock)
         subscriptions = AccountSubscriptions(x, repositories.accounts, clock, lambda: keeper.webhook_id)
         inbox = Inbox(self._client, self._database)
         doorbell = Doorbell(self._actors.hosts)
@@ -80,6 +85,7 @@ class GatewayProcess:
             repositories=repositories,
             actors=self._actors,
             x=x,
+            attachments=Attachments(settings, clock),
             webhook_id=lambda: keeper.webhook_id,
             clock=clock,
             tokens=AccessTokens(settings, clock),
@@ -89,7 +95,7 @@ class GatewayProcess:
         )
         app = create_app(deps)
         Webhooks(settings, commit, inbox, clock).add_to(app)
-        runner = web.AppRunner(
+        runner = Runner(
             app,
             access_log=None,
             # A compressed body is refused unread; inflating it first would be a gift to whoever sends bombs.
@@ -104,8 +110,10 @@ class GatewayProcess:
         keeper.start()
         if self._leads:
             subscriptions.start()
+            unrouted.start()
             erasures = ContactErasures(self._database, settings)
             deps.background.start("resume_erasures", resume_erasures(erasures, clock))
+            deps.background.start("resume_merges", resume_merges(ContactMerges(self._database)))
             deps.background.start("resume_imports", resume_imports(deps))
         # What was made during the start stays for ever: the collector need not look at it again.
         gc.collect()
@@ -114,6 +122,7 @@ class GatewayProcess:
         await _told_to_stop(self._actors.connected)
         log.info("gateway.stopping")
         await subscriptions.stop()
+        await unrouted.stop()
         await keeper.stop()
         await runner.cleanup()
         await commit.close()

@@ -11,7 +11,7 @@ from sandbox.body import answer
 from sandbox.endpoint import WORLD, is_classic
 from sandbox.fault_middleware import faults
 from sandbox.problems import problem, v1_body
-from sandbox.routes import activity, control, media, messages_v1, messages_v2, people, webhooks
+from sandbox.routes import activity, control, example_sites, media, messages_v1, messages_v2, people, webhooks
 from sandbox.world import World
 
 #: Largest request: one segment of media in base64, with room for its envelope.
@@ -35,6 +35,7 @@ def create_app(world: World) -> web.Application:
     for endpoint in ENDPOINTS:
         app.router.add_route(endpoint.method, endpoint.path, endpoint.serve)
     app.router.add_routes(control.routes())
+    app.router.add_routes(example_sites.routes())
     app.router.add_route("*", "/{path:.*}", _unknown)
     return app
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from domain.consent import DEFAULT_CONFIRMATION, words_of
 from domain.ingestion import AccountKey
-from storage.client import Database
+from storage.client import Database, Document
 
 _TTL_S = 2.0
 _MOST_KNOWN = 100_000
-_FIELDS = {"_id": 1, "merchantId": 1, "twitterUserId": 1}
+_FIELDS = {
+    "_id": 1,
+    "merchantId": 1,
+    "twitterUserId": 1,
+    "stopWords": 1,
+    "startWords": 1,
+    "optOutConfirmation": 1,
+}
 
 
 class AccountDirectory:
@@ -44,9 +52,18 @@ class AccountDirectory:
         found: dict[str, AccountKey] = {}
         query = {"twitterUserId": {"$in": user_ids}, "connected": True}
         async for account in self._accounts.find(query, _FIELDS):
-            user_id = account["twitterUserId"]
-            found[user_id] = AccountKey(account["_id"], account["merchantId"], user_id)
+            found[account["twitterUserId"]] = _key_of(account)
         if len(self._known) > _MOST_KNOWN:
             self._known.clear()
         self._known.update({user_id: (until, account) for user_id, account in found.items()})
         return found
+
+
+def _key_of(account: Document) -> AccountKey:
+    return AccountKey(
+        account["_id"],
+        account["merchantId"],
+        account["twitterUserId"],
+        words_of(account.get("stopWords"), account.get("startWords")),
+        account.get("optOutConfirmation") or DEFAULT_CONFIRMATION,
+    )

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -39,6 +39,12 @@ class AccountDocument(TypedDict):
     webhookId: str | None
     autoReplyEnabled: bool
     businessHours: dict[str, object]
+    requireConsent: NotRequired[bool]
+    stopWords: NotRequired[list[str] | None]
+    startWords: NotRequired[list[str] | None]
+    optOutConfirmation: NotRequired[str | None]
+    quietHours: NotRequired[dict[str, str | None] | None]
+    campaignMessagesPerWeek: NotRequired[int]
     connectedAt: datetime
     disconnectedAt: datetime | None
     createdAt: datetime

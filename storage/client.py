@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeAlias, cast
 
 from bson.codec_options import CodecOptions
+from bson.timestamp import Timestamp
 from pymongo import AsyncMongoClient, ReadPreference
+from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -29,6 +31,7 @@ Client: TypeAlias = AsyncMongoClient[Document]
 Database: TypeAlias = AsyncDatabase[Document]
 Collection: TypeAlias = AsyncCollection[Document]
 Session: TypeAlias = AsyncClientSession
+ChangeStream: TypeAlias = AsyncChangeStream[Document]
 
 #: Every write is acknowledged by a majority, from its journal: what was answered survives the loss of any one node.
 DURABLE = WriteConcern(w="majority", j=True)
@@ -89,6 +92,22 @@ async def aggregated(collection: Collection, pipeline: Sequence[Document]) -> li
     opened: object = collection.aggregate(pipeline)
     cursor = cast(AsyncIterator[Document], await opened if inspect.isawaitable(opened) else opened)
     return [document async for document in cursor]
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    database: Database, pipeline: Sequence[Document], start: Timestamp, wait_ms: int, batch_size: int
+) -> AsyncIterator[ChangeStream]:
+    """Open a stream of the database's changes from a cluster time on.
+
+    The server waits `wait_ms` for a change before it says that there is none.
+    """
+    opened: object = database.watch(
+        list(pipeline), start_at_operation_time=start, max_await_time_ms=wait_ms, batch_size=batch_size
+    )
+    stream = cast(ChangeStream, await opened if inspect.isawaitable(opened) else opened)  # Motor's is not awaited
+    async with stream:
+        yield stream
 
 
 async def check(database: Database) -> None:

@@ -7,17 +7,16 @@ What has not been processed yet goes first, in the transaction that removes the 
 finds its inbox document gone and reads again, and one that writes to the contact at that moment starts over. So nothing
 that came before the erasure makes the contact come back. X delivers events again for days; messages and activities
 of the last days leave X's own id of the message or the event's key behind, without a person or a text, for that long.
+An echo of a send whose outcome was not known has no such mark: storage/erased_people.py tells whom it went to.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from typing import Self
 
 import structlog
@@ -26,7 +25,15 @@ from config.settings import Settings
 from domain.clock import Clock
 from domain.ids import new_id
 from storage.client import Database, Document, Session, session_of
-from storage.contact_holdings import BY_CONTACT, PEOPLE_IN_ACTIVITIES, waiting_events, whole_number
+from storage.contact_holdings import (
+    BY_CONTACT,
+    PEOPLE_IN_ACTIVITIES,
+    Person,
+    people_of,
+    waiting_events,
+    whole_number,
+)
+from storage.erased_people import ErasedPeople
 from storage.indexes import REDELIVERY
 
 log = structlog.get_logger()
@@ -40,13 +47,14 @@ _UNCONFIRMED = ["sending", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whose data is erased; `conversation_ids` are known once the contact itself is gone."""
+    """Whose data is erased; `conversation_ids` are known once the contact itself is gone.
+
+    `people` are the X users that the contact is: its own, and those of the contacts that were merged into it.
+    """
 
     contact_id: str
     merchant_id: str
-    account_id: str
-    for_user_id: str
-    twitter_user_id: str
+    people: tuple[Person, ...]
     conversation_ids: tuple[str, ...]
 
     @classmethod
@@ -55,11 +63,23 @@ class Subject:
         return cls(
             erasure["_id"],
             erasure["merchantId"],
-            erasure["accountId"],
-            erasure["forUserId"],
-            erasure["twitterUserId"],
+            tuple(
+                Person(each["contactId"], each["accountId"], each["forUserId"], each["twitterUserId"])
+                for each in erasure["people"]
+            ),
             tuple(erasure["conversationIds"]),
         )
+
+    @property
+    def under_way(self) -> Document:
+        """The condition that a message is still to be sent, or may have been."""
+        accounts = sorted({each.account_id for each in self.people})
+        return {"accountId": {"$in": accounts}, "pending": True, "contactId": self.contact_ids}
+
+    @property
+    def contact_ids(self) -> Document:
+        """The condition on an id of the contact: what a merge has not moved yet names the former one."""
+        return {"$in": [each.contact_id for each in self.people]}
 
 
 class ContactErasures:
@@ -68,8 +88,7 @@ class ContactErasures:
     def __init__(self, database: Database, settings: Settings, *, settle_s: float = SETTLE_S) -> None:
         self._database = database
         self._settle_s = settle_s
-        secret = settings.encryption_key.get_secret_value()
-        self._key = sha256(b"mktx erasure receipt|" + secret.encode()).digest()
+        self._people = ErasedPeople(database, settings)
 
     async def erase(self, merchant_id: str, contact_id: str, user_id: str, clock: Clock) -> bool:
         """Erase a contact, or complete its erasure; answers whether there was one to erase.
@@ -99,37 +118,44 @@ class ContactErasures:
         await self._erase_messages(subject, clock.now())
         for name in BY_CONTACT:
             await self._erase_from(name, subject, clock.now())
-        await self._erase_mentions(subject)
-        await self._erase_dead_letters(subject)
+        for person in subject.people:
+            await self._erase_mentions(subject, person)
+            await self._erase_dead_letters(subject, person)
+            await self._erase_rows(subject, person)
         await self._erase_answers(subject)
-        await self._erase_rows(subject)
         await self._leave_receipt(contact_id, clock.now())
 
     async def _begin(self, merchant_id: str, contact_id: str, user_id: str, now: datetime) -> bool:
-        erasures = self._database["erasures"]
-        contact = await self._database["contacts"].find_one({"_id": contact_id, "merchantId": merchant_id})
-        if contact is None:
-            return await erasures.count_documents({"_id": contact_id, "merchantId": merchant_id}, limit=1) == 1
-        account = await self._database["accounts"].find_one({"_id": contact["accountId"]}, {"twitterUserId": 1})
-        begun = {
-            "merchantId": merchant_id,
-            "accountId": contact["accountId"],
-            "forUserId": account["twitterUserId"] if account else "",
-            "twitterUserId": contact["twitterUserId"],
-            "conversationIds": [],
-            "counts": {},
-            "requestedAt": now,
-            "requestedByUserId": user_id,
-        }
-        await erasures.update_one({"_id": contact_id}, {"$setOnInsert": begun}, upsert=True)
-        return True
+        erasures, known = self._database["erasures"], {"_id": contact_id, "merchantId": merchant_id}
+
+        async def work(session: Session) -> bool:
+            # Written to, so that it is not merged with another one at this moment.
+            contact = await self._database["contacts"].find_one_and_update(
+                known, {"$set": {"updatedAt": now}}, session=session
+            )
+            if contact is None:
+                return await erasures.count_documents(known, limit=1, session=session) == 1
+            people = await people_of(self._database, contact, session)
+            begun = {
+                "merchantId": merchant_id,
+                "accountId": contact["accountId"],
+                "people": [_named(each) for each in people],
+                "conversationIds": [],
+                "counts": {},
+                "requestedAt": now,
+                "requestedByUserId": user_id,
+            }
+            await erasures.update_one({"_id": contact_id}, {"$setOnInsert": begun}, upsert=True, session=session)
+            return True
+
+        async with session_of(self._database.client) as session:
+            return await session.with_transaction(work)
 
     async def _end_sends(self, subject: Subject) -> None:
         """Withdraw what nobody has begun to send, and wait for the rest to end, for a while."""
-        under_way = {"accountId": subject.account_id, "pending": True, "contactId": subject.contact_id}
-        withdrawn = await self._database["messages"].delete_many({**under_way, "status": "queued"})
+        withdrawn = await self._database["messages"].delete_many({**subject.under_way, "status": "queued"})
         await self._count(subject, {"messages": withdrawn.deleted_count})
-        unconfirmed = {**under_way, "status": {"$in": _UNCONFIRMED}}
+        unconfirmed = {**subject.under_way, "status": {"$in": _UNCONFIRMED}}
         try:
             async with asyncio.timeout(self._settle_s):
                 while await self._database["messages"].count_documents(unconfirmed, limit=1):  # noqa: ASYNC110  # theirs to end
@@ -141,7 +167,7 @@ class ContactErasures:
         """Remove what waits in the inbox, the conversations and the contact, in one transaction."""
 
         async def work(session: Session) -> None:
-            waiting = await self._take_out_of_inbox(subject, session)
+            waiting = sum([await self._take_out_of_inbox(each, session) for each in subject.people])
             of_contact = {"merchantId": subject.merchant_id, "contactId": subject.contact_id}
             found = self._database["conversations"].find(of_contact, {"_id": 1}, session=session)
             ids = [conversation["_id"] async for conversation in found]
@@ -149,6 +175,11 @@ class ContactErasures:
             contacts = await self._database["contacts"].delete_one(
                 {"_id": subject.contact_id, "merchantId": subject.merchant_id}, session=session
             )
+            for each in subject.people:
+                alias = {"accountId": each.account_id, "twitterUserId": each.twitter_user_id}
+                await self._database["contacts"].delete_one(
+                    {**alias, "mergedInto": subject.contact_id}, session=session
+                )
             counts = {"contacts": contacts.deleted_count, "conversations": conversations.deleted_count}
             await self._database["erasures"].update_one(
                 {"_id": subject.contact_id},
@@ -159,9 +190,9 @@ class ContactErasures:
         async with session_of(self._database.client) as session:
             await session.with_transaction(work)
 
-    async def _take_out_of_inbox(self, subject: Subject, session: Session) -> int:
+    async def _take_out_of_inbox(self, who: Person, session: Session) -> int:
         """Replace documents by new ones without the person's events; returns how many events these were."""
-        person = (subject.for_user_id, subject.twitter_user_id)
+        person = (who.for_user_id, who.twitter_user_id)
         count = 0
         for document in await self._database["inbox"].find(waiting_events(*person), session=session).to_list(None):
             kept = [entry for entry in document["events"] if (entry["forUserId"], entry["participantId"]) != person]
@@ -178,7 +209,7 @@ class ContactErasures:
         for query in (
             {"conversationId": {"$in": ids}, "merchantId": subject.merchant_id},
             # What was queued by a request that had looked the conversation up just before it went.
-            {"accountId": subject.account_id, "pending": True, "contactId": subject.contact_id},
+            subject.under_way,
         ):
             fields = {"accountId": 1, "merchantId": 1, "twitterMessageId": 1, "direction": 1, "at": 1}
             while found := await self._database["messages"].find(query, fields).limit(_BATCH).to_list(None):
@@ -213,7 +244,7 @@ class ContactErasures:
 
     async def _erase_from(self, name: str, subject: Subject, now: datetime) -> None:
         collection = self._database[name]
-        query: Document = {"merchantId": subject.merchant_id, "contactId": subject.contact_id}
+        query: Document = {"merchantId": subject.merchant_id, "contactId": subject.contact_ids}
         if name == "activities":
             mark: Document = {field: f"${field}" for field in ("_id", "merchantId", "accountId", "at")}
             mark |= {"contactId": None, "kind": "erased", "data": {"$literal": {}}, "erasedAt": now}
@@ -223,23 +254,23 @@ class ContactErasures:
             deleted = await collection.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
             await self._count(subject, {name: deleted.deleted_count})
 
-    async def _erase_mentions(self, subject: Subject) -> None:
+    async def _erase_mentions(self, subject: Subject, person: Person) -> None:
         """Erase activities that are nobody's contact's and name the person, and the person's id from all others."""
         activities = self._database["activities"]
-        of_account: Document = {"merchantId": subject.merchant_id, "accountId": subject.account_id}
-        names_it: list[Document] = [{f"data.{name}": subject.twitter_user_id} for name in PEOPLE_IN_ACTIVITIES]
-        raw: Document = {"data.raw": {"$regex": whole_number(subject.twitter_user_id)}}
+        of_account: Document = {"merchantId": subject.merchant_id, "accountId": person.account_id}
+        names_it: list[Document] = [{f"data.{name}": person.twitter_user_id} for name in PEOPLE_IN_ACTIVITIES]
+        raw: Document = {"data.raw": {"$regex": whole_number(person.twitter_user_id)}}
         deleted = await activities.delete_many({**of_account, "contactId": None, "$or": [*names_it, raw]})
         await self._count(subject, {"activities": deleted.deleted_count})
         for condition in names_it:
             await activities.update_many({**of_account, **condition}, {"$unset": dict.fromkeys(condition, "")})
 
-    async def _erase_dead_letters(self, subject: Subject) -> None:
+    async def _erase_dead_letters(self, subject: Subject, person: Person) -> None:
         letters = self._database["deadLetters"]
-        of_person = {"forUserId": subject.for_user_id, "participantId": subject.twitter_user_id}
+        of_person = {"forUserId": person.for_user_id, "participantId": person.twitter_user_id}
         await letters.update_many(waiting_events(*of_person.values()), {"$pull": {"events": of_person}})
         emptied = await letters.delete_many({"events": {"$size": 0}})
-        mentions = re.compile(whole_number(subject.twitter_user_id).encode())
+        mentions = re.compile(whole_number(person.twitter_user_id).encode())
         bodies = letters.find({"body": {"$exists": True}}, {"body": 1})
         named = [letter["_id"] async for letter in bodies if mentions.search(letter["body"])]
         deleted = await letters.delete_many({"_id": {"$in": named}})
@@ -247,7 +278,8 @@ class ContactErasures:
 
     async def _erase_answers(self, subject: Subject) -> None:
         """Erase stored answers of requests that name the contact or one of its conversations."""
-        names = (subject.contact_id, subject.twitter_user_id, *subject.conversation_ids)
+        people = [name for each in subject.people for name in (each.contact_id, each.twitter_user_id)]
+        names = (*people, *subject.conversation_ids)
         named = re.compile(b"|".join(re.escape(name.encode()) for name in names))
         keys = self._database["idempotencyKeys"]
         answers = keys.find({"merchantId": subject.merchant_id, "status": {"$ne": None}}, {"body": 1})
@@ -255,20 +287,22 @@ class ContactErasures:
         deleted = await keys.delete_many({"_id": {"$in": ids}})
         await self._count(subject, {"idempotencyKeys": deleted.deleted_count})
 
-    async def _erase_rows(self, subject: Subject) -> None:
+    async def _erase_rows(self, subject: Subject, person: Person) -> None:
         """Erase the person from imports that are going on."""
-        rows = {"twitterUserId": subject.twitter_user_id}
-        query = {"merchantId": subject.merchant_id, "accountId": subject.account_id, "rows": {"$elemMatch": rows}}
+        rows = {"twitterUserId": person.twitter_user_id}
+        query = {"merchantId": subject.merchant_id, "accountId": person.account_id, "rows": {"$elemMatch": rows}}
         await self._database["contactImports"].update_many(query, {"$pull": {"rows": rows}})
 
     async def _leave_receipt(self, contact_id: str, now: datetime) -> None:
         erasure = await self._database["erasures"].find_one({"_id": contact_id})
         if erasure is None:
             return
+        own, *merged = [self._people.fingerprint(each.twitter_user_id) for each in Subject.of(erasure).people]
         receipt = {
             "merchantId": erasure["merchantId"],
             "accountId": erasure["accountId"],
-            "subject": self.fingerprint(erasure["twitterUserId"]),
+            "subject": own,
+            "mergedSubjects": merged,
             "counts": erasure["counts"],
             "requestedByUserId": erasure["requestedByUserId"],
             "requestedAt": erasure["requestedAt"],
@@ -278,10 +312,6 @@ class ContactErasures:
         await self._database["erasureReceipts"].update_one({"_id": contact_id}, {"$setOnInsert": receipt}, upsert=True)
         await self._database["erasures"].delete_one({"_id": contact_id})
         log.info("contact.erased", contact_id=contact_id, **erasure["counts"])
-
-    def fingerprint(self, twitter_user_id: str) -> str:
-        """Return the keyed hash by which a receipt can be matched to a person who names themselves."""
-        return hmac.new(self._key, twitter_user_id.encode(), sha256).hexdigest()
 
     async def _count(self, subject: Subject, counts: Mapping[str, int], session: Session | None = None) -> None:
         if any(counts.values()):
@@ -296,6 +326,15 @@ async def resume_erasures(erasures: ContactErasures, clock: Clock) -> int:
     for contact_id in contact_ids:
         await erasures.complete(contact_id, clock)
     return len(contact_ids)
+
+
+def _named(person: Person) -> dict[str, str]:
+    return {
+        "contactId": person.contact_id,
+        "accountId": person.account_id,
+        "forUserId": person.for_user_id,
+        "twitterUserId": person.twitter_user_id,
+    }
 
 
 def _paths(counts: Mapping[str, int]) -> dict[str, int]:

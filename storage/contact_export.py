@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from storage.client import Database, Document
-from storage.contact_holdings import BY_CONTACT, waiting_events
+from storage.contact_holdings import BY_CONTACT, Person, people_of, waiting_events
 
 
 async def holdings_of(database: Database, merchant_id: str, contact_id: str) -> dict[str, object] | None:
@@ -18,10 +18,12 @@ async def holdings_of(database: Database, merchant_id: str, contact_id: str) -> 
     contact = await database["contacts"].find_one({"_id": contact_id, "merchantId": merchant_id})
     if contact is None:
         return None
-    of_contact = {"merchantId": merchant_id, "contactId": contact_id}
+    people = await people_of(database, contact)
+    # What was said and done before a merge names the contacts of that time until it is moved.
+    of_contact = {"merchantId": merchant_id, "contactId": {"$in": [each.contact_id for each in people]}}
     conversations, waiting, *others = await asyncio.gather(
         _found(database, "conversations", of_contact),
-        _waiting(database, contact),
+        _waiting(database, people),
         *(_found(database, name, of_contact) for name in BY_CONTACT),
     )
     ids = [conversation["id"] for conversation in conversations]
@@ -40,15 +42,14 @@ async def _found(database: Database, collection: str, query: Mapping[str, object
     return [_shown(document) async for document in database[collection].find(query).sort("_id", 1)]
 
 
-async def _waiting(database: Database, contact: Document) -> list[Document]:
-    account = await database["accounts"].find_one({"_id": contact["accountId"]}, {"twitterUserId": 1})
-    person = (account["twitterUserId"] if account else "", contact["twitterUserId"])
-    found = database["inbox"].find(waiting_events(*person)).sort("_id", 1)
+async def _waiting(database: Database, people: Sequence[Person]) -> list[Document]:
+    wanted = {(each.for_user_id, each.twitter_user_id) for each in people}
+    found = database["inbox"].find({"$or": [waiting_events(*each) for each in sorted(wanted)]}).sort("_id", 1)
     return [
         cast(Document, entry)
         async for document in found
         for entry in document["events"]
-        if (entry["forUserId"], entry["participantId"]) == person
+        if (entry["forUserId"], entry["participantId"]) in wanted
     ]
 
 

@@ -6,11 +6,38 @@ What adds a collection about contacts adds it here: it is exported and erased fr
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-#: Collections whose documents belong to one contact, which they name in `contactId`.
-BY_CONTACT = ("activities", "campaignRecipients", "flowExecutions")
+from storage.client import Database, Document, Session
+
+#: Collections whose documents belong to one contact, which they name in `contactId`. Links come after recipients: the
+#: transaction that writes them writes their recipient too, so none is written once the recipients are erased.
+BY_CONTACT = ("activities", "campaignRecipients", "trackedLinks", "flowExecutions", "conversationNotes")
 #: Fields of an activity's `data` that hold the X id of somebody it is about.
 PEOPLE_IN_ACTIVITIES = ("authorId", "postAuthorId", "inReplyToUserId")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One of the X users that a contact is, as one account knows them; `contact_id` is what it was before a merge."""
+
+    contact_id: str
+    account_id: str
+    for_user_id: str
+    twitter_user_id: str
+
+
+async def people_of(database: Database, contact: Document, session: Session | None = None) -> tuple[Person, ...]:
+    """Return who a contact is: first its own X user, then those of the contacts that it has taken up."""
+    own = {"contactId": contact["_id"], **{name: contact[name] for name in ("accountId", "twitterUserId")}}
+    identities = [own, *contact.get("merged", [])]
+    query = {"_id": {"$in": sorted({each["accountId"] for each in identities})}}
+    found = database["accounts"].find(query, {"twitterUserId": 1}, session=session)
+    accounts = {account["_id"]: account["twitterUserId"] async for account in found}
+    return tuple(
+        Person(each["contactId"], each["accountId"], accounts.get(each["accountId"], ""), each["twitterUserId"])
+        for each in identities
+    )
 
 
 def waiting_events(for_user_id: str, participant_id: str) -> dict[str, object]:

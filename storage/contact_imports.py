@@ -20,7 +20,10 @@ _WITHOUT_ROWS = {"rows": 0}
 
 
 class ImportRow(TypedDict):
-    """One row as it will be: `contactId` is the contact's where the row makes a new one."""
+    """One row as it will be: `contactId` is the contact's where the row makes a new one.
+
+    `takesBackOptOut`: the row says how a contact who has opted out agreed again.
+    """
 
     row: int
     contactId: str
@@ -30,6 +33,7 @@ class ImportRow(TypedDict):
     tags: list[str]
     attributes: dict[str, AttributeValue]
     consent: Consent | None
+    takesBackOptOut: NotRequired[bool]
 
 
 class RowResult(TypedDict):

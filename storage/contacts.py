@@ -8,17 +8,18 @@ from typing import NotRequired, TypedDict, cast
 from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from domain.consent import Suppression
+from domain.consent_history import MOST_FORMER, consent_fields
 from domain.contact_fields import MOST_ATTRIBUTES, MOST_TAGS, AttributeValue
-from domain.contact_names import query_words, search_terms
+from domain.contact_names import search_terms
 from domain.errors import Conflict, InvalidContent, Problem
 from storage.client import Database, Document
-from storage.indexes import HAS_TAGS
-from storage.paging import Slice, find_page
+from storage.contact_queries import ContactFilter, contact_query, indexes_of, led_by_rarest
+from storage.indexes import CONTACTS_BY_ACCOUNT
+from storage.paging import LargeTotals, Slice, find_page
 
 # Ids grow with time. An order by the last interaction would cost every message the rewriting of index entries.
 _NEWEST_FIRST = [("_id", DESCENDING)]
-# The last code point there is: ends the range of texts that begin with a prefix.
-_LAST = "\U0010ffff"
 #: How often a change is tried that others get in the way of.
 _ATTEMPTS = 20
 
@@ -29,6 +30,14 @@ class Consent(TypedDict):
     state: str
     at: datetime | None
     source: str | None
+
+
+class MergedContact(TypedDict):
+    """A contact that another one has taken up, and who it was."""
+
+    contactId: str
+    accountId: str
+    twitterUserId: str
 
 
 class ContactDocument(TypedDict):
@@ -47,6 +56,8 @@ class ContactDocument(TypedDict):
     attributes: dict[str, object]
     source: str
     consent: Consent
+    consentHistory: NotRequired[list[Consent]]
+    suppression: NotRequired[Suppression | None]
     conversationCount: int
     messagesSent: int
     messagesReceived: int
@@ -54,6 +65,7 @@ class ContactDocument(TypedDict):
     responseCount: int
     firstInteractionAt: datetime | None
     lastInteractionAt: datetime | None
+    merged: NotRequired[list[MergedContact]]
     createdAt: datetime
     updatedAt: datetime
 
@@ -63,15 +75,6 @@ class ContactName(TypedDict):
 
     username: str | None
     displayName: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ContactFilter:
-    """Which contacts are asked for: all conditions hold, and all tags are there."""
-
-    account_id: str | None = None
-    tags: tuple[str, ...] = ()
-    search: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +97,22 @@ class NewContact:
 
 @dataclass(frozen=True, slots=True)
 class ContactChange:
-    """What is to change in a contact: a name by hand, attributes set and removed, tags added."""
+    """What is to change in a contact: a name by hand, attributes set and removed, tags added, what it agreed to.
+
+    An opt-out is only taken back where that is meant (`takes_back_opt_out`).
+    """
 
     display_name: str | None = None
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     removed_attributes: frozenset[str] = frozenset()
     added_tags: tuple[str, ...] = ()
+    consent: Consent | None = None
+    takes_back_opt_out: bool = False
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is to change."""
-        return not (self.display_name or self.attributes or self.removed_attributes or self.added_tags)
+        return not (self.display_name or self.attributes or self.removed_attributes or self.added_tags or self.consent)
 
 
 class Contacts:
@@ -112,13 +120,18 @@ class Contacts:
 
     def __init__(self, database: Database) -> None:
         self._collection = database["contacts"]
+        self._totals = LargeTotals()
 
     async def page(self, merchant_id: str, wanted: ContactFilter, part: Slice) -> tuple[list[ContactDocument], int]:
-        """Return a part of the contacts, newest first, and how many there are."""
-        query = _query(merchant_id, wanted)
+        """Return a part of the contacts, newest first, and how many there are (`LargeTotals` says how true that is)."""
+        query = contact_query(merchant_id, wanted)
         if query is None:
             return [], 0
-        documents, total = await find_page(self._collection, query, _NEWEST_FIRST, part)
+        if len(wanted.tags) > 1:
+            query |= await led_by_rarest(self._collection, merchant_id, wanted.tags)
+        documents, total = await find_page(
+            self._collection, query, _NEWEST_FIRST, part, indexes=indexes_of(wanted), totals=self._totals
+        )
         return cast("list[ContactDocument]", documents), total
 
     async def get(self, merchant_id: str, contact_id: str) -> ContactDocument | None:
@@ -145,10 +158,15 @@ class Contacts:
         return document
 
     async def by_twitter_user(self, merchant_id: str, account_id: str, twitter_user_id: str) -> str | None:
-        """Return the id of the contact that an account knows a user of X by."""
-        query = {"accountId": account_id, "twitterUserId": twitter_user_id, "merchantId": merchant_id}
-        found = await self._collection.find_one(query, {"_id": 1})
-        return None if found is None else cast("str", found["_id"])
+        """Return the id of the contact that an account knows a user of X by, that it was merged into if it was."""
+        query = {"accountId": account_id, "twitterUserId": twitter_user_id}
+        found = await self._collection.find_one(query, {"merchantId": 1, "mergedInto": 1})
+        if found is None:
+            return None
+        if "mergedInto" in found:
+            kept = await self.get(merchant_id, found["mergedInto"])
+            return None if kept is None else kept["_id"]
+        return cast("str", found["_id"]) if found["merchantId"] == merchant_id else None
 
     async def change(
         self, merchant_id: str, contact_id: str, change: ContactChange, now: datetime
@@ -156,7 +174,7 @@ class Contacts:
         """Change a contact in one step and return it; nothing where the merchant has no such contact.
 
         Raises:
-            InvalidContent: when it would have too many attributes or tags.
+            InvalidContent: when it would have too many attributes or tags, or take an opt-out back in passing.
             Conflict: when others change its name all the time.
         """
         for _ in range(_ATTEMPTS):
@@ -170,6 +188,10 @@ class Contacts:
                 query["username"] = known["username"]
                 changes |= {"displayName": change.display_name, "displayNameEdited": True}
                 changes["searchTerms"] = search_terms(known["username"], change.display_name)
+            if change.consent is not None and not _is_opted_out_again(known, change):
+                _refuse_silent_opt_in(known, change)
+                changes |= consent_fields(known, change.consent)
+                query["consent"] = known["consent"]
             update: Document = {"$set": {**changes, "updatedAt": now}}
             if change.removed_attributes:
                 update["$unset"] = {f"attributes.{name}": "" for name in change.removed_attributes}
@@ -189,10 +211,18 @@ class Contacts:
         )
         return result.matched_count == 1 or await self._collection.count_documents(query, limit=1) == 1
 
-    async def set_consent(self, merchant_id: str, contact_id: str, consent: Consent, now: datetime) -> None:
-        """Note what a contact agreed to elsewhere; who has opted out stays so."""
-        query: Document = {"_id": contact_id, "merchantId": merchant_id, "consent.state": {"$ne": "opted_out"}}
-        await self._collection.update_one(query, {"$set": {"consent": consent, "updatedAt": now}})
+    async def set_consent(
+        self, merchant_id: str, contact_id: str, consent: Consent, now: datetime, *, takes_back_opt_out: bool = False
+    ) -> None:
+        """Note what a contact agreed to elsewhere; who has opted out stays so, unless that is to be taken back."""
+        query: Document = {"_id": contact_id, "merchantId": merchant_id}
+        if not takes_back_opt_out:
+            query["consent.state"] = {"$ne": "opted_out"}
+        known = {"$cond": [{"$eq": ["$consent.state", "none"]}, [], ["$consent"]]}
+        former = {"$concatArrays": [{"$ifNull": ["$consentHistory", []]}, known]}
+        history = {"$slice": [former, -MOST_FORMER]}
+        changes = {"consent": {"$literal": consent}, "consentHistory": history, "updatedAt": now}
+        await self._collection.update_one(query, [{"$set": changes}])
 
     async def names(self, merchant_id: str, contact_ids: Iterable[str]) -> dict[str, ContactName]:
         """Return the names of several contacts by id."""
@@ -205,23 +235,8 @@ class Contacts:
 
     async def count(self, merchant_id: str, account_id: str) -> int:
         """Return how many contacts an account has."""
-        return await self._collection.count_documents({"merchantId": merchant_id, "accountId": account_id})
-
-
-def _query(merchant_id: str, wanted: ContactFilter) -> Document | None:
-    """Return the query, or nothing where no contact can match."""
-    query: Document = {"merchantId": merchant_id}
-    if wanted.account_id is not None:
-        query["accountId"] = wanted.account_id
-    if wanted.tags:
-        query |= HAS_TAGS | {"tags": {"$all": list(wanted.tags)}}
-    if wanted.search is not None:
-        asked = query_words(wanted.search)
-        if not asked:
-            return None
-        # $elemMatch keeps both bounds on one term: without it two different terms could satisfy one each.
-        query["$and"] = [{"searchTerms": {"$elemMatch": {"$gte": word, "$lt": word + _LAST}}} for word in asked]
-    return query
+        query = {"merchantId": merchant_id, "accountId": account_id}
+        return await self._collection.count_documents(query, hint=CONTACTS_BY_ACCOUNT)
 
 
 def _document(merchant_id: str, new: NewContact, now: datetime) -> ContactDocument:
@@ -267,6 +282,20 @@ def _within_limits(change: ContactChange) -> Document:
         united = {"$setUnion": [{"$ifNull": ["$tags", []]}, {"$literal": list(change.added_tags)}]}
         conditions.append({"$lte": [{"$size": united}, MOST_TAGS]})
     return {"$expr": {"$and": conditions}} if conditions else {}
+
+
+def _is_opted_out_again(contact: ContactDocument, change: ContactChange) -> bool:
+    """Whether a contact that has opted out is to be opted out: since when and how that is known stays."""
+    both = contact["consent"]["state"] == "opted_out" and change.consent and change.consent["state"] == "opted_out"
+    return bool(both) and not change.takes_back_opt_out
+
+
+def _refuse_silent_opt_in(contact: ContactDocument, change: ContactChange) -> None:
+    if change.consent is None or change.takes_back_opt_out:
+        return
+    if contact["consent"]["state"] == "opted_out" != change.consent["state"]:
+        reason = "is needed: the contact has opted out, and how they agreed again must be said"
+        raise InvalidContent("The contact has opted out", problems=(Problem("consentSource", reason),))
 
 
 def _refuse_over_limits(contact: ContactDocument | None, change: ContactChange) -> None:

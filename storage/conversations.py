@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
-from pymongo import DESCENDING, ReturnDocument
+from pymongo import ASCENDING, DESCENDING, ReturnDocument
+from pymongo.errors import DuplicateKeyError
 
-from storage.client import Database, Document
+from domain.errors import NotFound
+from domain.ingestion import AccountKey, new_conversation
+from storage.client import Database, Document, Session, aggregated, session_of
+from storage.contacts import ContactDocument
 from storage.paging import Slice, find_page
 
-_NEWEST_FIRST = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
+#: Unread conversations that are looked at for their totals.
+MOST_UNREAD = 10_000
 _ANY_STATUS = {"$in": ["open", "closed"]}
 
 
 class ConversationDocument(TypedDict):
-    """One dialogue with a contact."""
+    """One dialogue with a contact; `escalated` and `noteCount` are there once it was, or has notes."""
 
     _id: str
     merchantId: str
@@ -32,6 +38,16 @@ class ConversationDocument(TypedDict):
     waitingSince: datetime | None
     closedAt: datetime | None
     closeReason: str | None
+    escalated: NotRequired[bool]
+    noteCount: NotRequired[int]
+
+
+class UnreadCount(TypedDict):
+    """How many open conversations of an account are unread, and how many of these a person has."""
+
+    accountId: str
+    conversations: int
+    assigned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +59,20 @@ class Assignee:
 
 @dataclass(frozen=True, slots=True)
 class ConversationFilter:
-    """Which conversations are asked for: all conditions hold."""
+    """Which conversations are asked for: all conditions hold.
+
+    `ids` are those to choose from; the last message is not before `since`, and before `until`.
+    """
 
     account_id: str | None = None
     contact_id: str | None = None
     status: str | None = None
     assigned: Assignee | None = None
+    unread: bool | None = None
+    escalated: bool | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    ids: Sequence[str] | None = None
 
 
 class Conversations:
@@ -56,20 +80,15 @@ class Conversations:
 
     def __init__(self, database: Database) -> None:
         self._collection = database["conversations"]
+        self._contacts = database["contacts"]
 
     async def page(
-        self, merchant_id: str, wanted: ConversationFilter, part: Slice
+        self, merchant_id: str, wanted: ConversationFilter, part: Slice, *, oldest_first: bool = False
     ) -> tuple[list[ConversationDocument], int]:
-        """Return a part of the conversations, latest message first, and how many there are."""
-        # The status is always in the query, so that the indexes, which have it before the time, give the order.
-        query: Document = {"merchantId": merchant_id, "status": wanted.status or _ANY_STATUS}
-        if wanted.account_id is not None:
-            query["accountId"] = wanted.account_id
-        if wanted.contact_id is not None:
-            query["contactId"] = wanted.contact_id
-        if wanted.assigned is not None:
-            query["assignedToUserId"] = wanted.assigned.user_id
-        documents, total = await find_page(self._collection, query, _NEWEST_FIRST, part)
+        """Return a part of the conversations in the order of their latest messages, and how many there are."""
+        direction = ASCENDING if oldest_first else DESCENDING
+        sort = [("lastMessageAt", direction), ("_id", direction)]
+        documents, total = await find_page(self._collection, query_of(merchant_id, wanted), sort, part)
         return cast("list[ConversationDocument]", documents), total
 
     async def get(self, merchant_id: str, conversation_id: str) -> ConversationDocument | None:
@@ -77,13 +96,85 @@ class Conversations:
         query = {"_id": conversation_id, "merchantId": merchant_id}
         return cast("ConversationDocument | None", await self._collection.find_one(query))
 
+    async def several(self, merchant_id: str, conversation_ids: Collection[str]) -> list[ConversationDocument]:
+        """Return those of several conversations that the merchant has."""
+        query = {"_id": {"$in": list(conversation_ids)}, "merchantId": merchant_id}
+        return cast("list[ConversationDocument]", await self._collection.find(query).to_list(None))
+
+    async def unread(self, merchant_id: str, user_id: str) -> list[UnreadCount]:
+        """Return how many open conversations are unread, by account, and how many of these the user has.
+
+        At most `MOST_UNREAD` are looked at.
+        """
+        mine = {"$cond": [{"$eq": ["$assignedToUserId", {"$literal": user_id}]}, 1, 0]}
+        pipeline: list[Document] = [
+            {"$match": query_of(merchant_id, ConversationFilter(status="open", unread=True))},
+            {"$limit": MOST_UNREAD},
+            {"$group": {"_id": "$accountId", "conversations": {"$sum": 1}, "assigned": {"$sum": mine}}},
+            {"$sort": {"_id": 1}},
+        ]
+        found = await aggregated(self._collection, pipeline)
+        return [
+            UnreadCount(accountId=each["_id"], conversations=each["conversations"], assigned=each["assigned"])
+            for each in found
+        ]
+
+    async def read(self, merchant_id: str, conversation_id: str) -> ConversationDocument | None:
+        """Take note that what is in a conversation now has been read, and return it."""
+        read = await self._collection.find_one_and_update(
+            {"_id": conversation_id, "merchantId": merchant_id},
+            {"$set": {"unreadCount": 0}},
+            return_document=ReturnDocument.AFTER,
+        )
+        return cast("ConversationDocument | None", read)
+
+    async def open_with(
+        self, account: AccountKey, contact: ContactDocument, now: datetime, new_id: str
+    ) -> ConversationDocument:
+        """Return the open conversation with a contact; one that begins now, under the id given, where there is none.
+
+        Raises:
+            NotFound: when the contact was erased, or merged into another one, at this moment.
+        """
+        query = {"accountId": account.id, "contactId": contact["_id"], "status": "open"}
+        found = await self._collection.find_one(query)
+        if found is not None:
+            return cast("ConversationDocument", found)
+        document = new_conversation(account, contact, now, new_id)
+
+        async def work(session: Session) -> None:
+            await self._collection.insert_one(document, session=session)
+            counted = await self._contacts.update_one(
+                {"_id": contact["_id"], "merchantId": account.merchant_id},
+                {"$inc": {"conversationCount": 1}},
+                session=session,
+            )
+            if counted.matched_count != 1:
+                raise NotFound("The contact is gone")
+
+        try:
+            async with session_of(self._collection.database.client) as session:
+                await session.with_transaction(work)
+        except DuplicateKeyError:
+            # The contact has written meanwhile.
+            return await self.open_with(account, contact, now, new_id)
+        return cast("ConversationDocument", document)
+
     async def close(
         self, merchant_id: str, conversation_id: str, reason: str | None, now: datetime
     ) -> ConversationDocument | None:
-        """Close a conversation and return it; one that is closed keeps its time and reason."""
+        """Close a conversation, which is read with that, and return it; one that is closed keeps time and reason."""
         closed = await self._collection.find_one_and_update(
             {"_id": conversation_id, "merchantId": merchant_id, "status": "open"},
-            {"$set": {"status": "closed", "closedAt": now, "closeReason": reason, "waitingSince": None}},
+            {
+                "$set": {
+                    "status": "closed",
+                    "closedAt": now,
+                    "closeReason": reason,
+                    "waitingSince": None,
+                    "unreadCount": 0,
+                }
+            },
             return_document=ReturnDocument.AFTER,
         )
         if closed is not None:
@@ -105,3 +196,28 @@ class Conversations:
         """Return how many conversations an account has had."""
         query = {"merchantId": merchant_id, "accountId": account_id, "status": _ANY_STATUS}
         return await self._collection.count_documents(query)
+
+
+def query_of(merchant_id: str, wanted: ConversationFilter) -> Document:
+    """Return the query for conversations.
+
+    The status is always in it, so that the indexes, which have it before the time, give the order.
+    """
+    query: Document = {"merchantId": merchant_id, "status": wanted.status or _ANY_STATUS}
+    if wanted.ids is not None:
+        query["_id"] = {"$in": list(wanted.ids)}
+    if wanted.account_id is not None:
+        query["accountId"] = wanted.account_id
+    if wanted.contact_id is not None:
+        query["contactId"] = wanted.contact_id
+    if wanted.assigned is not None:
+        query["assignedToUserId"] = wanted.assigned.user_id
+    if wanted.unread is not None:
+        query["unreadCount"] = {"$gt": 0} if wanted.unread else 0
+    if wanted.escalated is not None:
+        query["escalated"] = True if wanted.escalated else {"$ne": True}
+    bounds = {"$gte": wanted.since, "$lt": wanted.until}
+    times = {operator: moment for operator, moment in bounds.items() if moment is not None}
+    if times:
+        query["lastMessageAt"] = times
+    return query

@@ -137,6 +137,8 @@ class EmbeddedMongo:
             f"--logpath={logs / 'mongod.log'}",
             "--setParameter=diagnosticDataCollectionEnabled=false",
             "--setParameter=ttlMonitorSleepSecs=60",
+            # What a killed process has locked is free after this; others wait for it until then.
+            "--setParameter=transactionLifetimeLimitSeconds=10",
             # There is no other node that could take over: a stop need not wait for an election.
             "--setParameter=shutdownTimeoutMillisForSignaledShutdown=0",
             *self._extra,

@@ -66,8 +66,10 @@ class Inbox:
         self._numbers = itertools.count()
         self._events_per_document = 1.0
 
-    async def add(self, events: Iterable[XEvent], received_at: datetime) -> set[int]:
+    async def add(self, events: Iterable[XEvent], received_at: datetime, session: Session | None = None) -> set[int]:
         """Store events; returns, once they are durable, the lanes that have got some.
+
+        With a session it is a part of that transaction, and durable with it.
 
         Raises:
             PyMongoError: when it is not known that all of them are durable.
@@ -85,7 +87,7 @@ class Inbox:
             for lane, entries in lanes.items()
         ]
         if documents:
-            await self._inbox.insert_many(documents, ordered=False)
+            await self._inbox.insert_many(documents, ordered=False, session=session)
         return set(lanes)
 
     async def read(self, lanes: range, start: int, limit: int) -> list[Document]:

@@ -20,11 +20,15 @@ from domain.clock import Clock
 from domain.events import EventKind, XEvent
 from domain.ids import new_id
 from domain.ingestion import AccountKey, Draft, Ingestion, activity_id
+from storage import campaign_outcomes
 from storage.account_directory import AccountDirectory
 from storage.client import Client, Database, Document, Session, begin, session_of
-from storage.inbox import entry_of, event_of
+from storage.confirmations import Confirmation, mark_sent_in
+from storage.dead_letters import unknown_account_letter
+from storage.erased_people import ErasedPeople
+from storage.inbox import event_of
 from storage.message_counts import additions
-from storage.outbox import mark_sent_in
+from storage.message_words import note_in
 
 _SNAPSHOT = ReadConcern("snapshot")
 _ATTEMPTS = 20
@@ -46,6 +50,8 @@ class Ingested:
     unrouted: int = 0
     #: Accounts whose outbound messages an echo has settled, or whose access was revoked: their actors look again.
     touched_accounts: frozenset[str] = frozenset()
+    #: Accounts that have a message to send since: the confirmation of an opt-out.
+    waiting_accounts: frozenset[str] = frozenset()
     #: Message ids that an echo has settled, by account.
     settled: tuple[tuple[str, str], ...] = ()
     oldest: datetime | None = None
@@ -55,7 +61,14 @@ class Ingest:
     """Writes batches of inbox entries."""
 
     def __init__(
-        self, client: Client, database: Database, accounts: AccountDirectory, clock: Clock, *, name: str = "ingest"
+        self,
+        client: Client,
+        database: Database,
+        accounts: AccountDirectory,
+        clock: Clock,
+        *,
+        erased: ErasedPeople,
+        name: str = "ingest",
     ) -> None:
         """Make a writer; `name` keeps its counts apart from those of writers that run side by side."""
         self._name = name
@@ -63,6 +76,7 @@ class Ingest:
         self._database = database
         self._accounts = accounts
         self._clock = clock
+        self._erased = erased
 
     async def apply(self, documents: list[Document]) -> Ingested:
         """Process some documents of the inbox.
@@ -120,6 +134,7 @@ class Ingest:
                 for _, event in routed
                 if event.kind is EventKind.REVOKE or (event.data.get("isEcho") and ingestion.settled)
             ),
+            waiting_accounts=frozenset(message["accountId"] for message in ingestion.confirmations),
             settled=tuple((message_id, x_id) for message_id, x_id, _ in ingestion.settled),
             oldest=min(document["receivedAt"] for document in documents),
         )
@@ -171,16 +186,47 @@ class Ingest:
             if event.data.get("isEcho"):
                 echoed.setdefault(account.id, set()).add(event.participant_id)
         contact_ids: dict[str, list[str]] = {}
+        aliases: list[Document] = []
         for account_id, users in people.items():
             query = {"accountId": account_id, "twitterUserId": {"$in": list(users)}}
             async for contact in self._database["contacts"].find(query, session=session):
-                ingestion.know_contact(contact)
-                contact_ids.setdefault(account_id, []).append(contact["_id"])
+                if "mergedInto" in contact:
+                    aliases.append(contact)
+                    contact_ids.setdefault(account_id, []).append(contact["mergedInto"])
+                else:
+                    ingestion.know_contact(contact)
+                    contact_ids.setdefault(account_id, []).append(contact["_id"])
+        await self._learn_merged(session, ingestion, aliases)
         for account_id, ids in contact_ids.items():
             query = {"accountId": account_id, "contactId": {"$in": ids}, "status": "open"}
             async for conversation in self._database["conversations"].find(query, session=session):
                 ingestion.know_conversation(conversation)
         await self._learn_outstanding(session, ingestion, echoed)
+        await self._learn_erased(session, ingestion, routed)
+
+    async def _learn_merged(self, session: Session, ingestion: Ingestion, aliases: list[Document]) -> None:
+        """Tell the ingestion of the contacts that others in the batch were merged into; mostly there are none."""
+        identities: dict[str, list[tuple[str, str]]] = {}
+        for alias in aliases:
+            identity = (alias["accountId"], alias["twitterUserId"])
+            identities.setdefault(alias["mergedInto"], []).append(identity)
+        if identities:
+            query = {"_id": {"$in": list(identities)}}
+            async for contact in self._database["contacts"].find(query, session=session):
+                ingestion.know_merged(contact, identities[contact["_id"]])
+
+    async def _learn_erased(
+        self, session: Session, ingestion: Ingestion, routed: list[tuple[AccountKey, XEvent]]
+    ) -> None:
+        """Tell the ingestion who was erased of those we know only by a message to them; mostly there are none."""
+        strangers: dict[AccountKey, set[str]] = {}
+        for account, event in routed:
+            if event.data.get("isEcho") and (account.id, event.participant_id) not in ingestion.contacts:
+                strangers.setdefault(account, set()).add(event.participant_id)
+        for account, users in strangers.items():
+            erased = await self._erased.among(session, account, users, self._clock.now())
+            for user_id, until in erased.items():
+                ingestion.know_erased(account.id, user_id, until)
 
     async def _learn_outstanding(self, session: Session, ingestion: Ingestion, echoed: dict[str, set[str]]) -> None:
         """Tell the ingestion which sends of ours may be seen in echoes, and of the closed conversations they are in."""
@@ -195,7 +241,7 @@ class Ingest:
             cursor = self._database["messages"].find(unseen, session=session).sort("createdAt", 1)
             async for message in cursor:
                 ingestion.know_outstanding(message)
-                known = ingestion.conversations.get(message["contactId"])
+                known = ingestion.conversations.get((account_id, message["contactId"]))
                 if known is None or known.document["_id"] != message["conversationId"]:
                     elsewhere.add(message["conversationId"])
         if elsewhere:
@@ -206,16 +252,24 @@ class Ingest:
     async def _write(self, session: Session, ingestion: Ingestion, unrouted: list[XEvent]) -> None:
         now = self._clock.now()
         conversations = [*ingestion.conversations.values(), *ingestion.closed_conversations.values()]
-        for name, drafts in (("contacts", [*ingestion.contacts.values()]), ("conversations", conversations)):
+        # A contact that others were merged into is there once for each X user.
+        contacts = {draft.document["_id"]: draft for draft in ingestion.contacts.values()}
+        for name, drafts in (("contacts", [*contacts.values()]), ("conversations", conversations)):
             writes = list(_writes(drafts))
             if writes:
                 await self._database[name].bulk_write(writes, ordered=False, session=session)
-        for message_id, x_id, at in ingestion.settled:
-            await mark_sent_in(self._database, session, message_id, x_id, at, settled_by="echo")
+        await campaign_outcomes.note_in(self._database, session, ingestion.notes, self._name)
+        settled = [Confirmation(message_id, x_id, at, "echo") for message_id, x_id, at in ingestion.settled]
+        if settled:
+            await mark_sent_in(self._database, session, settled, self._name)
         if ingestion.messages:
             await self._database["messages"].insert_many(ingestion.messages, ordered=False, session=session)
             counts = additions(ingestion.messages, self._name)
             await self._database["messageCounts"].bulk_write(counts, ordered=False, session=session)
+            await note_in(self._database, session, [message["_id"] for message in ingestion.messages])
+        if ingestion.confirmations:
+            # Counted when X has them.
+            await self._database["messages"].insert_many(ingestion.confirmations, ordered=False, session=session)
         if ingestion.activities:
             await self._database["activities"].insert_many(ingestion.activities, ordered=False, session=session)
         if ingestion.revoked:
@@ -226,12 +280,7 @@ class Ingest:
             )
         if unrouted:
             letters = [
-                ReplaceOne(
-                    {"_id": event.key},
-                    {"reason": "unknown_account", "events": [entry_of(event)], "at": now},
-                    upsert=True,
-                )
-                for event in unrouted
+                ReplaceOne({"_id": event.key}, unknown_account_letter(event, now), upsert=True) for event in unrouted
             ]
             await self._database["deadLetters"].bulk_write(letters, ordered=False, session=session)
 

@@ -8,6 +8,8 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import DuplicateKeyError
 
 from domain.events import Attachment
+from domain.outgoing_content import ButtonFields, LinkAttachment, OptionFields, UploadedMedia, content_fields
+from domain.templates import Button, QuickReply, TemplateType
 from storage.client import Database
 from storage.paging import Slice, find_page
 
@@ -16,6 +18,9 @@ PRIORITY_AGENT = 0
 PRIORITY_BOT = 1
 PRIORITY_FLOW = 2
 PRIORITY_CAMPAIGN = 3
+
+#: What messages are found by (`storage/message_words.py`) is nothing that anybody is shown.
+_WITHOUT_WORDS = {"words": 0}
 
 
 class Claim(TypedDict):
@@ -34,7 +39,10 @@ class Failure(TypedDict):
 
 
 class MessageDocument(TypedDict):
-    """One direct message; `pending` and `claim` are there while it is under way, the rest as its origin has it."""
+    """One direct message; `pending` and `claim` are there while it is under way, the rest as its origin has it.
+
+    `media` is what X has of the attachment of a message that we send, once it is uploaded.
+    """
 
     _id: str
     merchantId: str
@@ -47,6 +55,9 @@ class MessageDocument(TypedDict):
     type: str
     content: str
     attachments: list[Attachment]
+    options: NotRequired[list[OptionFields]]
+    buttons: NotRequired[list[ButtonFields]]
+    media: NotRequired[UploadedMedia]
     isFromBot: bool
     source: str
     status: str
@@ -62,16 +73,30 @@ class MessageDocument(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class AgentMessage:
-    """What a person wants to say in a conversation."""
+    """What a person wants to say in a conversation; `media` where X has the attachment already."""
 
     id: str
     account_id: str
     conversation_id: str
     contact_id: str
     twitter_user_id: str
-    type: str
+    type: TemplateType
     content: str
     user_id: str
+    options: tuple[QuickReply, ...] = ()
+    buttons: tuple[Button, ...] = ()
+    attachment: LinkAttachment | None = None
+    media: UploadedMedia | None = None
+    source: str = "agent"
+
+
+def _attachments(message: AgentMessage) -> list[Attachment]:
+    if message.attachment is None:
+        return []
+    attachment = Attachment(type=message.attachment.type, url=message.attachment.url)
+    if message.media is not None:
+        attachment["mediaId"] = message.media["id"]
+    return [attachment]
 
 
 def _in_order(direction: int) -> list[tuple[str, int]]:
@@ -98,9 +123,9 @@ class Messages:
             "direction": "outbound",
             "type": message.type,
             "content": message.content,
-            "attachments": [],
+            "attachments": _attachments(message),
             "isFromBot": False,
-            "source": "agent",
+            "source": message.source,
             "status": "queued",
             "pending": True,
             "priority": PRIORITY_AGENT,
@@ -111,8 +136,11 @@ class Messages:
             "createdAt": now,
             "sentByUserId": message.user_id,
         }
+        additions = content_fields(message.type, message.content, message.options, message.buttons)
+        if message.media is not None:
+            document["media"] = message.media
         try:
-            await self._collection.insert_one(dict(document))
+            await self._collection.insert_one({**document, **additions})
         except DuplicateKeyError:
             # The same request, repeated under its idempotency key after the first was cut off.
             return
@@ -135,13 +163,15 @@ class Messages:
         """Return a part of a conversation's messages in the order shown, and how many there are."""
         direction = DESCENDING if newest_first else ASCENDING
         query = {"merchantId": merchant_id, "conversationId": conversation_id}
-        documents, total = await find_page(self._collection, query, _in_order(direction), part)
+        documents, total = await find_page(
+            self._collection, query, _in_order(direction), part, projection=_WITHOUT_WORDS
+        )
         return cast("list[MessageDocument]", documents), total
 
     async def newest(self, merchant_id: str, conversation_id: str, most: int) -> list[MessageDocument]:
         """Return the newest messages of a conversation, oldest first."""
         query = {"merchantId": merchant_id, "conversationId": conversation_id}
-        cursor = self._collection.find(query).sort(_in_order(DESCENDING)).limit(most)
+        cursor = self._collection.find(query, _WITHOUT_WORDS).sort(_in_order(DESCENDING)).limit(most)
         documents = cast("list[MessageDocument]", await cursor.to_list(None))
         documents.reverse()
         return documents

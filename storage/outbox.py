@@ -5,6 +5,7 @@
       └────release──────┘ └──doubt──▶ unknown ──confirm──▶ sent
                         └─────fail────────┴──fail──▶ failed
 
+and `queued ──refuse──▶ failed` where the contact has opted out meanwhile.
 Every move is conditional on the state it starts from, so a move that comes twice, or too late, changes nothing.
 """
 
@@ -13,63 +14,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
-from domain.ingestion import Draft, count_sent
+from domain.consent import SUPPRESSING, Suppression
+from domain.ids import new_id
 from domain.message_state import Failure
-from storage.client import Client, Database, Document, Session, session_of
+from domain.outgoing_content import UploadedMedia
+from storage import campaign_outcomes
+from storage.client import Client, Database, Document, Session, aggregated, session_of
+from storage.confirmations import Confirmation, confirm_in
 from storage.message_counts import additions
+from storage.together import Together
 
-_UNCONFIRMED = ["sending", "unknown"]
+_DUPLICATE_KEY = 11000
+#: Messages that are claimed, or confirmed, in one step.
+_MOST_AT_ONCE = 128
 #: Evidence by the text alone, which gives way to an answer of X.
 _WEAKER = frozenset({"echo", "lookup"})
-
-
-async def mark_sent_in(
-    database: Database, session: Session, message_id: str, x_id: str, at: datetime, *, settled_by: str
-) -> Document | None:
-    """Within a transaction: X has the message, which counts for its month. Returns it as it was, None if it was known.
-
-    What it means for contact and conversation is the caller's to write, in the same transaction.
-    """
-    message = await database["messages"].find_one_and_update(
-        {"_id": message_id, "status": {"$in": _UNCONFIRMED}},
-        {
-            "$set": {"status": "sent", "twitterMessageId": x_id, "sentAt": at, "at": at, "settledBy": settled_by},
-            "$unset": {"pending": "", "claim": ""},
-        },
-        session=session,
-    )
-    if message is not None:
-        counts = additions([{**message, "at": at}], f"sent{message_id[-1]}")
-        await database["messageCounts"].bulk_write(counts, ordered=False, session=session)
-    return message
-
-
-async def confirm_in(
-    database: Database, session: Session, message_id: str, x_id: str, at: datetime, *, settled_by: str
-) -> bool:
-    """Within a transaction: X has the message. Returns whether it was news.
-
-    The contact's counter, the conversation's response time and the message change together, once.
-    """
-    message = await mark_sent_in(database, session, message_id, x_id, at, settled_by=settled_by)
-    if message is None:
-        return False
-    contact = Draft({"_id": message["contactId"]}, is_new=False)
-    stored = await database["conversations"].find_one({"_id": message["conversationId"]}, session=session)
-    conversation = Draft(stored, is_new=False) if stored is not None else None
-    count_sent(contact, conversation, at)
-    if conversation is not None:
-        update: Document = {"$inc": conversation.increments}
-        if conversation.changes:
-            update["$set"] = conversation.changes
-        await database["conversations"].update_one({"_id": message["conversationId"]}, update, session=session)
-    await database["contacts"].update_one(
-        {"_id": contact.document["_id"]}, {"$inc": contact.increments}, session=session
-    )
-    return True
 
 
 async def _take_back_in(database: Database, session: Session, message_id: str, x_id: str) -> None:
@@ -97,15 +59,22 @@ async def _take_back_in(database: Database, session: Session, message_id: str, x
     ):
         await database[name].update_one({"_id": other[key]}, {"$inc": {counter: -1}}, session=session)
     await database["messageCounts"].bulk_write(additions([other], "taken-back", -1), ordered=False, session=session)
+    if "campaign" in other:
+        await campaign_outcomes.taken_back_in(database, session, other)
 
 
 class Outbox:
     """Moves outbound messages through their states."""
 
-    def __init__(self, client: Client, database: Database) -> None:
+    def __init__(self, client: Client, database: Database, *, name: str = "outbox") -> None:
+        """Make an outbox; `name` keeps its counts apart from those of outboxes of other processes."""
+        self._name = name
         self._client = client
         self._database = database
         self._messages = database["messages"]
+        self._receivers = Together(self._receive_all, most=_MOST_AT_ONCE)
+        self._claims = Together(self._claim_all, most=_MOST_AT_ONCE)
+        self._confirmations = Together(self._confirm_all, most=_MOST_AT_ONCE)
 
     async def get(self, message_id: str) -> Document | None:
         """Return a message, for the actor of its account."""
@@ -120,16 +89,56 @@ class Outbox:
         """Return the ids of all accounts that have messages under way."""
         return [str(account_id) for account_id in await self._messages.distinct("accountId", {"pending": True})]
 
+    async def receiver(self, message_id: str) -> Document | None:
+        """Return what decides whether the contact of a queued message may get it: consent, suppression, campaigns.
+
+        None when it is not queued any more, or the contact is gone.
+        """
+        return await self._receivers(message_id)
+
+    async def _receive_all(self, message_ids: Sequence[str]) -> list[Document | None]:
+        pipeline: list[Document] = [
+            {"$match": {"_id": {"$in": list(message_ids)}, "status": "queued"}},
+            {"$lookup": {"from": "contacts", "localField": "contactId", "foreignField": "_id", "as": "contact"}},
+            {"$unwind": "$contact"},
+            {"$project": {"contact.consent": 1, "contact.suppression": 1, "contact.recentCampaigns": 1}},
+        ]
+        found = {each["_id"]: each["contact"] for each in await aggregated(self._messages, pipeline)}
+        return [found.get(message_id) for message_id in message_ids]
+
+    async def refuse(self, message_id: str, reason: str, now: datetime) -> bool:
+        """A queued message will not be sent: its contact gets nothing of the kind. Returns whether it was queued."""
+
+        async def work(session: Session) -> bool:
+            message = await self._messages.find_one_and_update(
+                {"_id": message_id, "status": "queued"}, _failed(Failure(reason)), session=session
+            )
+            if message is not None and "campaign" in message:
+                await campaign_outcomes.skipped_in(self._database, session, message, reason, now)
+            return message is not None
+
+        async with session_of(self._client) as session:
+            return await session.with_transaction(work)
+
     async def claim(self, message_id: str, epoch: int, now: datetime) -> Document | None:
         """Take a queued message for sending; None when it is not queued any more."""
-        return await self._messages.find_one_and_update(
-            {"_id": message_id, "status": "queued"},
-            {"$set": {"status": "sending", "claim": {"epoch": epoch, "at": now}}, "$inc": {"attempts": 1}},
-            return_document=ReturnDocument.AFTER,
-        )
+        return await self._claims((message_id, epoch, now))
+
+    async def _claim_all(self, claims: Sequence[tuple[str, int, datetime]]) -> list[Document | None]:
+        """Take messages, and see which of them this very step has taken."""
+        step = new_id()
+        writes = [_claim(*claim, step) for claim in claims]
+        if len(writes) == 1:
+            (query, update) = writes[0]
+            after = ReturnDocument.AFTER
+            return [await self._messages.find_one_and_update(query, update, return_document=after)]
+        await self._messages.bulk_write([UpdateOne(*write) for write in writes], ordered=False)
+        query = {"_id": {"$in": [message_id for message_id, _, _ in claims]}, "claim.step": step}
+        taken = {message["_id"]: message for message in await self._messages.find(query).to_list(None)}
+        return [taken.pop(message_id, None) for message_id, _, _ in claims]
 
     async def confirm(self, message_id: str, x_id: str, at: datetime, *, settled_by: str) -> bool:
-        """X has the message under this id.
+        """X has the message under this id. Returns whether that was news.
 
         An echo or a look into X's list may have given the id to another message with the same text, whose outcome was
         not known; or X shows the text so changed that its echo was taken for a message from X's own app. What X
@@ -139,26 +148,59 @@ class Outbox:
             DuplicateKeyError: when X gave the id to another message too, or this one was found by a look and another
                 message has it meanwhile.
         """
+        return await self._confirmations(Confirmation(message_id, x_id, at, settled_by))
 
-        async def work(session: Session) -> bool:
-            return await confirm_in(self._database, session, message_id, x_id, at, settled_by=settled_by)
+    async def _confirm_all(self, confirmations: Sequence[Confirmation]) -> list[bool | Exception]:
+        try:
+            news = await self._confirm_in_one_step(confirmations)
+        except DuplicateKeyError:
+            return [await self._confirm_alone(each) for each in confirmations]
+        return [_first(each.message_id, news) for each in confirmations]
 
-        async def correct(session: Session) -> bool:
-            await _take_back_in(self._database, session, message_id, x_id)
-            return await work(session)
+    async def _confirm_in_one_step(self, confirmations: Sequence[Confirmation]) -> set[str]:
+        async def work(session: Session) -> set[str]:
+            return await confirm_in(self._database, session, confirmations, self._name)
 
         async with session_of(self._client) as session:
             try:
                 return await session.with_transaction(work)
-            except DuplicateKeyError:
-                if settled_by != "answer":
-                    raise
-                return await session.with_transaction(correct)
+            except BulkWriteError as error:
+                raise _duplicate_in(error) or error from None
+
+    async def _confirm_alone(self, confirmation: Confirmation) -> bool | Exception:
+        """Confirm one message, and take its id from another that has it on weaker evidence."""
+
+        async def correct(session: Session) -> set[str]:
+            await _take_back_in(self._database, session, confirmation.message_id, confirmation.x_id)
+            return await confirm_in(self._database, session, [confirmation], self._name)
+
+        try:
+            news = await self._confirm_in_one_step([confirmation])
+        except DuplicateKeyError as error:
+            if confirmation.settled_by != "answer":
+                return error
+            try:
+                async with session_of(self._client) as session:
+                    news = await session.with_transaction(correct)
+            except BulkWriteError as still:
+                return _duplicate_in(still) or still
+            except PyMongoError as still:
+                return still
+        except PyMongoError as error:
+            return error
+        return confirmation.message_id in news
 
     async def release(self, message_id: str) -> None:
         """X certainly does not have it: it may be sent again."""
         await self._messages.update_one(
             {"_id": message_id, "status": "sending"}, {"$set": {"status": "queued"}, "$unset": {"claim": ""}}
+        )
+
+    async def keep_media(self, message_id: str, media: UploadedMedia) -> None:
+        """X has the attachment of a claimed message under this id; the attempts to send it count from here."""
+        await self._messages.update_one(
+            {"_id": message_id, "status": "sending"},
+            {"$set": {"media": media, "attachments.0.mediaId": media["id"], "attempts": 0}},
         )
 
     async def doubt(self, message_ids: Sequence[str]) -> None:
@@ -167,26 +209,66 @@ class Outbox:
             {"_id": {"$in": list(message_ids)}, "status": "sending"}, {"$set": {"status": "unknown"}}
         )
 
-    async def fail(self, message_id: str, failure: Failure) -> bool:
-        """It will not be sent. Returns whether it was still under way."""
-        result = await self._messages.update_one(
-            {"_id": message_id, "pending": True},
-            {
-                "$set": {
-                    "status": "failed",
-                    "failure": {"reason": failure.reason, "code": failure.code, "text": failure.text},
-                },
-                "$unset": {"pending": "", "claim": ""},
-            },
-        )
-        return result.modified_count == 1
+    async def fail(self, message_id: str, failure: Failure, now: datetime) -> bool:
+        """It will not be sent. Returns whether it was still under way.
+
+        Where X refuses the contact, nothing automatic is sent to them until they write.
+        """
+
+        async def work(session: Session) -> bool:
+            message = await self._messages.find_one_and_update(
+                {"_id": message_id, "pending": True}, _failed(failure), session=session
+            )
+            if message is None:
+                return False
+            if "campaign" in message:
+                await campaign_outcomes.failed_in(self._database, session, message, failure.reason, now)
+            if failure.reason in SUPPRESSING:
+                suppression = Suppression(reason=failure.reason, at=now)
+                await self._database["contacts"].update_one(
+                    {"_id": message["contactId"]}, {"$set": {"suppression": suppression}}, session=session
+                )
+            return True
+
+        async with session_of(self._client) as session:
+            return await session.with_transaction(work)
 
     async def sender(self, account_id: str) -> Document | None:
-        """Return what the account's actor needs of the account: merchantId, twitterUserId, connected, status."""
-        fields = {"merchantId": 1, "twitterUserId": 1, "connected": 1, "status": 1}
-        return await self._database["accounts"].find_one({"_id": account_id}, fields)
+        """Return the account, for its actor; without its tokens."""
+        return await self._database["accounts"].find_one({"_id": account_id}, {"tokens": 0})
 
     async def attached(self, account_id: str, x_ids: Sequence[str]) -> set[str]:
         """Return which of these messages of X belong to a message of ours already."""
         query = {"accountId": account_id, "twitterMessageId": {"$in": list(x_ids), "$type": "string"}}
         return {str(m["twitterMessageId"]) async for m in self._messages.find(query, {"twitterMessageId": 1})}
+
+
+def _failed(failure: Failure) -> Document:
+    """Return the update that ends a message for good."""
+    return {
+        "$set": {"status": "failed", "failure": failure.to_document()},
+        "$unset": {"pending": "", "claim": ""},
+    }
+
+
+def _claim(message_id: str, epoch: int, now: datetime, step: str) -> tuple[Document, Document]:
+    """Return the update that claims a message, with its condition."""
+    claim = {"epoch": epoch, "at": now, "step": step}
+    change = {"$set": {"status": "sending", "claim": claim}, "$inc": {"attempts": 1}}
+    return {"_id": message_id, "status": "queued"}, change
+
+
+def _first(message_id: str, news: set[str]) -> bool:
+    """Return whether a message is news, the first time that it is asked for."""
+    if message_id not in news:
+        return False
+    news.remove(message_id)
+    return True
+
+
+def _duplicate_in(error: BulkWriteError) -> DuplicateKeyError | None:
+    """Return what a write by itself would have raised, where one of several met a key that exists."""
+    for each in error.details.get("writeErrors", []):
+        if each["code"] == _DUPLICATE_KEY:
+            return DuplicateKeyError(each["errmsg"], each["code"], each)
+    return None

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TypedDict, cast
 
@@ -15,6 +14,7 @@ from domain.segment_query import query_of
 from storage.client import Database, Document
 from storage.contacts import ContactDocument
 from storage.paging import Slice, find_page
+from storage.segment_indexes import index_of
 from storage.templates import CAMPAIGN_IN_USE
 
 #: A question that takes longer is given up.
@@ -63,6 +63,11 @@ class Segments:
         """Return one segment of the merchant."""
         query = {"_id": segment_id, "merchantId": merchant_id}
         return cast("SegmentDocument | None", await self._collection.find_one(query))
+
+    async def missing(self, merchant_id: str, segment_ids: Collection[str]) -> set[str]:
+        """Return those of several ids that are no segments of the merchant."""
+        query = {"_id": {"$in": list(segment_ids)}, "merchantId": merchant_id}
+        return set(segment_ids) - {each["_id"] async for each in self._collection.find(query, {"_id": 1})}
 
     async def add(self, segment: SegmentDocument) -> SegmentDocument:
         """Store a segment and return it; one with this very id is there already where a request is repeated.
@@ -149,18 +154,22 @@ class Segments:
     async def count(self, merchant_id: str, conditions: All, now: datetime) -> int:
         """Return how many contacts meet conditions as of a moment."""
         query = await self.query(merchant_id, conditions, now)
-        return await self._contacts.count_documents(query, maxTimeMS=_MOST_TIME_MS)
+        return await self._count(query, await index_of(self._contacts, merchant_id, conditions, now))
 
     async def preview(
         self, merchant_id: str, conditions: All, limit: int, now: datetime
     ) -> tuple[list[ContactDocument], int]:
         """Return some of the contacts that meet conditions, newest first, and how many there are."""
         query = await self.query(merchant_id, conditions, now)
-        cursor = self._contacts.find(query).sort(_NEWEST_FIRST).limit(limit).max_time_ms(_MOST_TIME_MS)
-        documents, total = await asyncio.gather(
-            cursor.to_list(None), self._contacts.count_documents(query, maxTimeMS=_MOST_TIME_MS)
-        )
+        index = await index_of(self._contacts, merchant_id, conditions, now)
+        cursor = self._contacts.find(query).sort(_NEWEST_FIRST).limit(limit).hint(index).max_time_ms(_MOST_TIME_MS)
+        documents = await cursor.to_list(None)
+        # Where all that there are were found, every contact was looked at: counting would look a second time.
+        total = len(documents) if len(documents) < limit else await self._count(query, index)
         return cast("list[ContactDocument]", documents), total
+
+    async def _count(self, query: Document, index: str) -> int:
+        return await self._contacts.count_documents(query, hint=index, maxTimeMS=_MOST_TIME_MS)
 
     async def _reached(self, merchant_id: str, campaign_id: str, event: str) -> list[str]:
         query: Document = {

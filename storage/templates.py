@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import datetime
 from typing import TypedDict, cast
 
@@ -83,6 +84,11 @@ class Templates:
         query = {"_id": template_id, "merchantId": merchant_id}
         return cast("TemplateDocument | None", await self._collection.find_one(query))
 
+    async def missing(self, merchant_id: str, template_ids: Collection[str]) -> set[str]:
+        """Return those of several ids that are no templates of the merchant."""
+        query = {"_id": {"$in": list(template_ids)}, "merchantId": merchant_id}
+        return set(template_ids) - {each["_id"] async for each in self._collection.find(query, {"_id": 1})}
+
     async def add(self, merchant_id: str, template_id: str, fields: TemplateFields, now: datetime) -> TemplateDocument:
         """Store a template and return it; one with this very id is there already where a request is repeated.
 
@@ -134,8 +140,8 @@ class Templates:
         """
         used: Document = {
             "merchantId": merchant_id,
-            "templateId": template_id,
             "status": {"$in": list(CAMPAIGN_IN_USE)},
+            "$or": [{"templateId": template_id}, {"variants.templateId": template_id}],
         }
         if await self._campaigns.find_one(used, {"_id": 1}) is not None:
             raise Conflict("The template is being used by active campaigns")

@@ -74,6 +74,12 @@ class Users:
         query = {"_id": user_id, "merchantId": merchant_id, "status": "active"}
         return await self._collection.count_documents(query, limit=1) == 1
 
+    async def replace_password_hash(self, merchant_id: str, user_id: str, seen: str, password_hash: str) -> bool:
+        """Replace the hash of a person's password that is as `seen`; answers whether it was."""
+        query = {"_id": user_id, "merchantId": merchant_id, "passwordHash": seen}
+        result = await self._collection.update_one(query, {"$set": {"passwordHash": password_hash}})
+        return result.matched_count == 1
+
     async def set_password_hash(self, merchant_id: str, user_id: str, password_hash: str) -> None:
         """Replace the hash of a person's password."""
         await self._collection.update_one(

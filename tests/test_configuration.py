@@ -59,6 +59,39 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(
     assert "\n" not in str(wrong.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("MKTX_MONGO_URI", "MKTX_MONGODB_URI"),
+        ("MKTX_MONGODB_URL", "MKTX_MONGODB_URI"),
+        ("MKTX_X_CONSUMERKEY", "MKTX_X_CONSUMER_KEY"),
+        ("mktx_prot", "MKTX_PORT"),
+        ("MKTX_X_BEARER_TOKENS", "MKTX_X_BEARER_TOKEN"),
+    ],
+)
+def test_a_misspelt_variable_is_refused_with_the_nearest_name_and_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, nearest: str
+) -> None:
+    monkeypatch.setenv(name, "canary")
+    with pytest.raises(WrongSetting) as wrong:
+        load()
+    assert str(wrong.value) == f"{name}: there is no such setting; the nearest is {nearest}"
+
+
+def test_a_variable_that_is_like_no_setting_is_refused_with_some_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MKTX_", "canary")
+    with pytest.raises(WrongSetting, match=r"^MKTX_: there is no such setting; the nearest is MKTX_[A-Z_]+$"):
+        load()
+
+
+def test_names_in_small_letters_empty_variables_and_those_of_others_are_no_mistakes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("mktx_port", "4711"), ("MKTX_MONGO_URI", ""), ("MKTXX", "1"), ("XMKTX_PORT", "1")):
+        monkeypatch.setenv(name, value)
+    assert load().port == 4711
+
+
 def test_the_defaults_are_those_of_the_contract() -> None:
     settings = load()
     assert (settings.host, settings.port, settings.data_dir) == ("127.0.0.1", 5000, Path(".data"))
@@ -253,4 +286,11 @@ def test_a_wrong_setting_ends_a_command_with_one_line_and_code_2(tmp_path: Path,
     assert (ended.returncode, ended.stdout) == (2, "")
     [line] = ended.stderr.splitlines()
     assert line.startswith("error: MKTX_PORT: ")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_misspelt_setting_ends_the_start_with_one_line_and_code_2(tmp_path: Path) -> None:
+    ended = run("serve", MKTX_ADMIN_PASWORD="canary", MKTX_DATA_DIR=str(tmp_path / "data"))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "error: MKTX_ADMIN_PASWORD: there is no such setting; the nearest is MKTX_ADMIN_PASSWORD\n"
     assert not (tmp_path / "data").exists()

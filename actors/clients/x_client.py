@@ -16,18 +16,19 @@ import aiohttp
 from oauthlib.oauth1 import Client as OAuth1
 from tweepy.asynchronous import AsyncClient
 
-from actors.clients.x_media import upload
-from actors.clients.x_models import CallToAction, QuickReply, SentMessage, XMessage, XUser
+from actors.clients.x_media import MediaFile, upload
+from actors.clients.x_models import SentMessage, XMessage, XUser
 from actors.clients.x_transport import JsonObject, XAnswer, XApiError, XRequest, XTransport
 from config.settings import Settings
 from domain.clock import Clock
 from domain.errors import InvalidContent
+from domain.outgoing_content import OutgoingContent
 from domain.x_fields import as_object, written_time, x_id
 
 # Below this level oauthlib writes tokens and signatures into the log.
 logging.getLogger("oauthlib").setLevel(logging.INFO)
 
-_MOST_PER_PAGE = 100
+LISTED_AT_ONCE = 100
 _MOST_PAGES = 10
 
 
@@ -75,15 +76,7 @@ class XClient(AsyncClient):
             raise answer.unreadable()
         return XUser(user_id, username, _text(user.get("name")), _text(user.get("profile_image_url")))
 
-    async def send_message(
-        self,
-        participant_id: str,
-        text: str,
-        media_id: str | None = None,
-        *,
-        quick_replies: Sequence[QuickReply] = (),
-        ctas: Sequence[CallToAction] = (),
-    ) -> SentMessage:
+    async def send_message(self, participant_id: str, content: OutgoingContent) -> SentMessage:
         """Send one direct message, once: no call is ever repeated here.
 
         Quick replies and buttons exist only in v1.1 of X's API; without them the message goes through v2.
@@ -92,10 +85,10 @@ class XClient(AsyncClient):
             XApiError: whose `failure` tells a refusal from an outcome that isn't known.
         """
         _check_id(participant_id)
-        if quick_replies or ctas:
-            return await self._send_v1(participant_id, _message_data(text, media_id, quick_replies, ctas))
+        if content.options or content.buttons:
+            return await self._send_v1(participant_id, _message_data(content))
         answer: XAnswer = await self.create_direct_message(
-            participant_id=participant_id, text=text or None, media_id=media_id
+            participant_id=participant_id, text=content.text or None, media_id=content.media_id
         )
         data = answer.data()
         event_id = x_id(data.get("dm_event_id"))
@@ -126,7 +119,7 @@ class XClient(AsyncClient):
         messages: list[XMessage] = []
         page_token: str | None = None
         for _ in range(_MOST_PAGES):
-            answer = await self._page_with(participant_id, min(limit, _MOST_PER_PAGE), page_token)
+            answer = await self._page_with(participant_id, min(limit, LISTED_AT_ONCE), page_token)
             content = answer.content()
             events = content.get("data", [])
             if not isinstance(events, list):
@@ -137,9 +130,17 @@ class XClient(AsyncClient):
                 break
         return messages[:limit]
 
-    async def _page_with(self, participant_id: str, size: int, page_token: str | None) -> XAnswer:
+    async def newest_messages(self) -> list[XMessage]:
+        """Return the newest 100 messages of all conversations of the account, newest first, with one call."""
+        answer = await self._page_with(None, LISTED_AT_ONCE, None)
+        events = answer.content().get("data", [])
+        if not isinstance(events, list):
+            raise answer.unreadable()
+        return [message for event in events if (message := _message_of(as_object(event)))]
+
+    async def _page_with(self, participant_id: str | None, size: int, page_token: str | None) -> XAnswer:
         """Ask for one page; who sent a message is a field in X's guides, but only an expansion in its newest schema."""
-        fields = ["id", "text", "event_type", "created_at"]
+        fields = ["id", "text", "event_type", "created_at", "dm_conversation_id"]
         try:
             return await self._events_with(participant_id, size, page_token, [*fields, "sender_id"])
         except XApiError as error:
@@ -148,7 +149,7 @@ class XClient(AsyncClient):
         return await self._events_with(participant_id, size, page_token, fields)
 
     async def _events_with(
-        self, participant_id: str, size: int, page_token: str | None, fields: Sequence[str]
+        self, participant_id: str | None, size: int, page_token: str | None, fields: Sequence[str]
     ) -> XAnswer:
         answer: XAnswer = await self.get_direct_message_events(
             participant_id=participant_id,
@@ -160,12 +161,9 @@ class XClient(AsyncClient):
         )
         return answer
 
-    async def upload_media(self, content: bytes, media_type: str, category: str) -> str:
-        """Upload an attachment and return its id once X can send it; usable for 24 hours by this account only.
-
-        `category` is `dm_image`, `dm_gif` or `dm_video`: X refuses others in direct messages.
-        """
-        return await upload(self._upload_call, content, media_type, category)
+    async def upload_media(self, media: MediaFile) -> str:
+        """Upload an attachment and return its id once X can send it; usable for 24 hours by this account only."""
+        return await upload(self._upload_call, media)
 
     async def _upload_call(
         self,
@@ -218,25 +216,23 @@ def _check_id(value: str) -> None:
         raise InvalidContent("Not an id of X")
 
 
-def _message_data(
-    text: str, media_id: str | None, quick_replies: Sequence[QuickReply], ctas: Sequence[CallToAction]
-) -> JsonObject:
+def _message_data(content: OutgoingContent) -> JsonObject:
     """Return v1.1's form of a message; an empty description or metadata is left out."""
-    data: JsonObject = {"text": text}
-    if media_id is not None:
-        data["attachment"] = {"type": "media", "media": {"id": media_id}}
-    if quick_replies:
+    data: JsonObject = {"text": content.text}
+    if content.media_id is not None:
+        data["attachment"] = {"type": "media", "media": {"id": content.media_id}}
+    if content.options:
         options = [
             {
                 "label": reply.label,
                 **({"description": reply.description} if reply.description else {}),
                 **({"metadata": reply.metadata} if reply.metadata else {}),
             }
-            for reply in quick_replies
+            for reply in content.options
         ]
         data["quick_reply"] = {"type": "options", "options": options}
-    if ctas:
-        data["ctas"] = [{"type": "web_url", "label": cta.label, "url": cta.url} for cta in ctas]
+    if content.buttons:
+        data["ctas"] = [{"type": "web_url", "label": each.label, "url": each.url} for each in content.buttons]
     return data
 
 
@@ -251,7 +247,13 @@ def _message_of(event: JsonObject) -> XMessage | None:
     message_id, text = x_id(event.get("id")), event.get("text", "")
     if not message_id or not isinstance(text, str) or event.get("event_type", "MessageCreate") != "MessageCreate":
         return None
-    return XMessage(message_id, x_id(event.get("sender_id")), text, written_time(event.get("created_at")))
+    return XMessage(
+        id=message_id,
+        sender_id=x_id(event.get("sender_id")),
+        text=text,
+        created_at=written_time(event.get("created_at")),
+        conversation_id=_text(event.get("dm_conversation_id")),
+    )
 
 
 def _text(value: object) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
 
 import aiohttp
 
@@ -19,6 +20,27 @@ CATEGORIES = frozenset({"dm_image", "dm_gif", "dm_video"})
 SEGMENT_BYTES = 1024 * 1024
 _LONGEST_PAUSE_S = 10.0
 _MOST_CHECKS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFile:
+    """What is uploaded: an open file of `size` bytes, of which a segment at a time is in memory.
+
+    `category` is `dm_image`, `dm_gif` or `dm_video`: X refuses others in direct messages.
+    """
+
+    file: BinaryIO
+    size: int
+    media_type: str
+    category: str
+
+    async def read(self, start: int, length: int) -> bytes:
+        """Return a part of the file."""
+        return await asyncio.to_thread(self._read, start, length)
+
+    def _read(self, start: int, length: int) -> bytes:
+        self.file.seek(start)
+        return self.file.read(length)
 
 
 class UploadCall(Protocol):
@@ -37,33 +59,33 @@ class UploadCall(Protocol):
         ...
 
 
-async def upload(call: UploadCall, content: bytes, media_type: str, category: str) -> str:
+async def upload(call: UploadCall, media: MediaFile) -> str:
     """Upload media and return its id once X has processed it.
 
     Raises:
         InvalidContent: when it is empty or of another category than direct messages take.
         XApiError: when X refuses it, or has not processed it in time.
     """
-    if category not in CATEGORIES or not content:
+    if media.category not in CATEGORIES or not media.size:
         raise InvalidContent("Media must have content and one of the categories " + ", ".join(sorted(CATEGORIES)))
-    if category == "dm_image" and len(content) <= SEGMENT_BYTES:
-        form = _form(media_category=category, media_type=media_type)
-        form.add_field("media", content, filename="media", content_type=media_type)
+    if media.category == "dm_image" and media.size <= SEGMENT_BYTES:
+        form = _form(media_category=media.category, media_type=media.media_type)
+        content = await media.read(0, SEGMENT_BYTES)
+        form.add_field("media", content, filename="media", content_type=media.media_type)
         answer = await call("POST", "/2/media/upload", form=form)
     else:
-        answer = await _in_segments(call, content, media_type, category)
+        answer = await _in_segments(call, media)
     media_id = _id_of(answer)
     await _processed(call, answer, media_id)
     return media_id
 
 
-async def _in_segments(call: UploadCall, content: bytes, media_type: str, category: str) -> XAnswer:
-    announced = {"media_type": media_type, "total_bytes": len(content), "media_category": category}
+async def _in_segments(call: UploadCall, media: MediaFile) -> XAnswer:
+    announced = {"media_type": media.media_type, "total_bytes": media.size, "media_category": media.category}
     media_id = _id_of(await call("POST", "/2/media/upload/initialize", json=announced))
-    view = memoryview(content)
-    for index, start in enumerate(range(0, len(content), SEGMENT_BYTES)):
+    for index, start in enumerate(range(0, media.size, SEGMENT_BYTES)):
         form = _form(segment_index=str(index))
-        segment = bytes(view[start : start + SEGMENT_BYTES])
+        segment = await media.read(start, SEGMENT_BYTES)
         form.add_field("media", segment, filename="media", content_type="application/octet-stream")
         await call("POST", f"/2/media/upload/{media_id}/append", form=form)
     return await call("POST", f"/2/media/upload/{media_id}/finalize")

@@ -20,12 +20,13 @@ class XUser:
 
 @dataclass(frozen=True, slots=True)
 class XMessage:
-    """A direct message in X's own list; `created_at` is None where X does not say."""
+    """A direct message in X's own list; `created_at` and `conversation_id` are empty where X does not say."""
 
     id: str
     sender_id: str
     text: str
     created_at: datetime | None
+    conversation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +36,6 @@ class SentMessage:
     event_id: str
     conversation_id: str
     headers: RateHeaders
-
-
-@dataclass(frozen=True, slots=True)
-class QuickReply:
-    """One choice offered under a message; X sends `metadata` back when it is chosen."""
-
-    label: str
-    metadata: str = ""
-    description: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CallToAction:
-    """One button under a message that opens an address."""
-
-    label: str
-    url: str
 
 
 @dataclass(frozen=True, slots=True)

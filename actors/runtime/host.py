@@ -69,6 +69,10 @@ class ActorHost:
         """Return how many actors are in memory."""
         return len(self._activations)
 
+    def holds(self, kind: str, key: str) -> bool:
+        """Return whether an actor is in memory."""
+        return (kind, key) in self._activations
+
     def dispatch(self, call: Call, reply: Reply) -> None:
         """Put a call into its actor's mailbox; `reply` gets the outcome, now or later."""
         if self._stopping:

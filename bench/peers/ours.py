@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,13 +33,16 @@ class Ours:
     name: ClassVar[str] = "this program"
     stores: ClassVar[bool] = True
 
-    def __init__(self) -> None:
+    def __init__(self, data: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+        """Prepare it on an empty data folder, or on one that is there and stays; with settings beside the usual."""
         self._processes = Processes("ours")
+        self._data = data
+        self._settings = settings or {}
         self._x = _OneAccount()
         self.port = 0
 
     async def start(self, port: int) -> None:
-        """Start it on an empty data folder, wait until it is ready, connect the account.
+        """Start it and wait until it is ready; on an empty data folder, connect the account.
 
         Raises:
             PeerFailed: when the program is not there, does not get ready or refuses the account.
@@ -50,19 +53,21 @@ class Ours:
         x_url = await self._x.start()
         settings = {
             "MKTX_PORT": str(port),
-            "MKTX_DATA_DIR": str(self._processes.folder / "data"),
+            "MKTX_DATA_DIR": str(self._data or self._processes.folder / "data"),
             "MKTX_X_CONSUMER_KEY": CONSUMER_KEY,
             "MKTX_X_CONSUMER_SECRET": CONSUMER_SECRET,
             "MKTX_X_API_BASE_URL": x_url,
             "MKTX_ADMIN_EMAIL": _EMAIL,
             "MKTX_ADMIN_PASSWORD": _PASSWORD,
             "MKTX_LOG_LEVEL": "warning",
+            **self._settings,
         }
         variables = [f"{name}={value}" for name, value in settings.items()]
         self._processes.spawn(["env", *variables, sys.executable, "run.py", "serve"])
         await self._processes.until_listening(port, seconds=_START_S)
         await self._until_ready()
-        await connect_account(port)
+        if self._data is None:
+            await connect_account(port)
 
     async def _until_ready(self) -> None:
         async with aiohttp.ClientSession() as session:
@@ -130,22 +135,35 @@ class Ours:
         return cpu_of(self._processes.pids)
 
 
+async def access_token(port: int) -> str:
+    """Log in as the first user.
+
+    Raises:
+        PeerFailed: when the program refuses.
+    """
+    async with (
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+        session.post("/api/v1/auth/login", json={"email": _EMAIL, "password": _PASSWORD}) as answer,
+    ):
+        if not answer.ok:
+            raise PeerFailed(f"login was refused: {answer.status} {(await answer.text())[:300]}")
+        return str((await answer.json())["data"]["accessToken"])
+
+
 async def connect_account(port: int) -> None:
     """Connect the account with X id 100 through the public API.
 
     Raises:
         PeerFailed: when the program refuses.
     """
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
-        async with session.post("/api/v1/auth/login", json={"email": _EMAIL, "password": _PASSWORD}) as answer:
-            if not answer.ok:
-                raise PeerFailed(f"login was refused: {answer.status} {(await answer.text())[:300]}")
-            token = (await answer.json())["data"]["accessToken"]
-        tokens = {"oauthToken": f"{ACCOUNT_X_ID}-bench", "oauthTokenSecret": "bench"}
-        headers = {"Authorization": f"Bearer {token}"}
-        async with session.post(f"{API}/accounts", json=tokens, headers=headers) as answer:
-            if not answer.ok:
-                raise PeerFailed(f"the account was refused: {answer.status} {(await answer.text())[:300]}")
+    headers = {"Authorization": f"Bearer {await access_token(port)}"}
+    tokens = {"oauthToken": f"{ACCOUNT_X_ID}-bench", "oauthTokenSecret": "bench"}
+    async with (
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+        session.post(f"{API}/accounts", json=tokens, headers=headers) as answer,
+    ):
+        if not answer.ok:
+            raise PeerFailed(f"the account was refused: {answer.status} {(await answer.text())[:300]}")
 
 
 class _OneAccount:

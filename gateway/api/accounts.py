@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from actors.account import AccountActor
 from domain.errors import Conflict, NotFound, XRefused
-from gateway.account_connection import connect, disconnect
+from gateway.account_connection import connect, disconnect, tell_actor
 from gateway.models.accounts import (
     AccountAnswer,
     AccountDetails,
@@ -18,6 +18,7 @@ from gateway.models.accounts import (
     ConnectAccount,
 )
 from gateway.models.base import InputModel, NoBody, NoQuery
+from gateway.models.business_hours import HourRange
 from gateway.principal import ADMINS
 from gateway.routing import API, AnyRoute, Call, Reply, Route, nothing
 from storage.accounts import AccountDocument, Tokens
@@ -52,6 +53,7 @@ async def change_account(call: Call[NoQuery, ChangeAccount]) -> Reply[AccountAns
     account = await accounts.change(call.merchant_id, account_id, changes, call.deps.clock.now())
     if account is None:
         raise NotFound("Account not found")
+    await tell_actor(call.deps, account["_id"])
     return Reply(AccountAnswer.model_validate(account))
 
 
@@ -77,8 +79,8 @@ def changed_paths(change: InputModel, prefix: str = "") -> dict[str, object]:
             continue
         key = field.alias or name
         value = getattr(change, name)
-        # Settings within settings are changed one by one; a day's hours are replaced whole.
-        if isinstance(value, InputModel) and not prefix.endswith("schedule."):
+        # Settings within settings are changed one by one; a range of hours is replaced whole.
+        if isinstance(value, InputModel) and not isinstance(value, HourRange):
             paths |= changed_paths(value, f"{prefix}{key}.")
         else:
             paths[prefix + key] = shown[key]

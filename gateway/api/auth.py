@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from domain.errors import LimitExceeded, NotFound
+from domain.errors import Conflict, LimitExceeded, NotFound
 from gateway.login import log_in, log_out, renew
-from gateway.models.auth import Login, RefreshToken, TokenPair
+from gateway.models.auth import ChangePassword, Login, RefreshToken, ResetPassword, TokenPair
 from gateway.models.base import NoQuery
+from gateway.password_change import change_password, reset_password
 from gateway.routing import AnyRoute, Call, Reply, Route, nothing
 
 _BASE = "/api/v1/auth"
@@ -27,6 +28,18 @@ async def logout(call: Call[NoQuery, RefreshToken]) -> Reply[BaseModel]:
     return nothing()
 
 
+async def put_password(call: Call[NoQuery, ChangePassword]) -> Reply[TokenPair]:
+    """Change the caller's password; all refresh tokens are revoked, and new tokens answered."""
+    body = call.body
+    return Reply(await change_password(call.deps, call.principal, body.old_password, body.new_password, call.address))
+
+
+async def use_reset_token(call: Call[NoQuery, ResetPassword]) -> Reply[BaseModel]:
+    """Set a password by the token that an administrator gave out; it is good once."""
+    await reset_password(call.deps, call.body.token, call.body.new_password, call.address)
+    return nothing()
+
+
 ROUTES: tuple[AnyRoute, ...] = (
     Route(
         "POST",
@@ -41,6 +54,27 @@ ROUTES: tuple[AnyRoute, ...] = (
     ),
     Route(
         "POST", f"{_BASE}/refresh", refresh, NoQuery, RefreshToken, TokenPair, summary="Renew the tokens", public=True
+    ),
+    Route(
+        "PUT",
+        f"{_BASE}/password",
+        put_password,
+        NoQuery,
+        ChangePassword,
+        TokenPair,
+        summary="Change the password",
+        errors=(LimitExceeded, NotFound, Conflict),
+    ),
+    Route(
+        "POST",
+        f"{_BASE}/password/reset",
+        use_reset_token,
+        NoQuery,
+        ResetPassword,
+        BaseModel,
+        summary="Set a password by a reset token",
+        public=True,
+        errors=(LimitExceeded,),
     ),
     Route("POST", f"{_BASE}/logout", logout, NoQuery, RefreshToken, BaseModel, summary="Log out", public=True),
 )

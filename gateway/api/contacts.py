@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from domain.contact_fields import AttributeValue, attribute_value, folded_tag
 from domain.errors import Conflict, NotFound
 from gateway.api.conversations import with_contacts
-from gateway.contact_changes import consent_of, create, erase
+from gateway.contact_changes import consent_of, create, erase, merge
 from gateway.contact_import import ImportRequest, begin_import, get_import
 from gateway.durations import duration_text
 from gateway.models.base import NoBody, NoQuery
@@ -22,13 +22,15 @@ from gateway.models.contacts import (
     CreateContact,
     ImportAnswer,
     ImportContacts,
+    MergeContacts,
 )
 from gateway.models.conversations import ContactConversationQuery, ConversationAnswer
 from gateway.principal import AGENTS
 from gateway.routing import API, AnyRoute, BodyT, Call, QueryT, Reply, Route, nothing
 from storage.contact_export import holdings_of
 from storage.contact_imports import ImportDocument
-from storage.contacts import ContactChange, ContactDocument, ContactFilter, NewContact
+from storage.contact_queries import ContactFilter
+from storage.contacts import ContactChange, ContactDocument, NewContact
 from storage.conversations import ConversationFilter
 
 _ONE = f"{API}/contacts/{{contactId}}"
@@ -60,20 +62,23 @@ async def create_contact(call: Call[NoQuery, CreateContact]) -> Reply[ContactDet
         display_name=body.display_name,
         tags=body.tags,
         attributes=body.checked_attributes,
-        consent=consent_of(body.consent, now),
+        consent=consent_of(body.consent, now, body.consent_source),
     )
     return Reply(_details(await create(call.deps, call.merchant_id, new)))
 
 
 async def change_contact(call: Call[NoQuery, ChangeContact]) -> Reply[ContactDetails]:
-    """Change a contact's name and attributes; what X says does not overwrite the name any more."""
-    changed = call.body.attributes
+    """Change a contact's name, attributes and consent; what X says does not overwrite the name any more."""
+    body, changed = call.body, call.body.attributes
+    agreed = "consent" in body.model_fields_set
     return await _changed(
         call,
         ContactChange(
-            display_name=call.body.display_name or None,
+            display_name=body.display_name or None,
             attributes=_attributes(changed),
             removed_attributes=_removed(changed),
+            consent=consent_of(body.consent, call.deps.clock.now(), body.consent_source) if agreed else None,
+            takes_back_opt_out=body.consent_source is not None,
         ),
     )
 
@@ -106,6 +111,11 @@ async def list_contact_conversations(call: Call[ContactConversationQuery, NoBody
     wanted = ConversationFilter(contact_id=contact_id, status=call.query.status)
     documents, total = await repositories.conversations.page(call.merchant_id, wanted, call.query.part)
     return Reply(await with_contacts(repositories.contacts, call.merchant_id, documents), call.query, total)
+
+
+async def merge_contacts(call: Call[NoQuery, MergeContacts]) -> Reply[ContactDetails]:
+    """Let a contact take up another one that is the same person."""
+    return Reply(_details(await merge(call.deps, call.principal, call.path["contactId"], call.body.contact_id)))
 
 
 async def import_contacts(call: Call[NoQuery, ImportContacts]) -> Reply[ImportAnswer]:
@@ -251,6 +261,18 @@ ROUTES: tuple[AnyRoute, ...] = (
         summary="Erase a contact and all its data",
         roles=AGENTS,
         errors=(NotFound,),
+    ),
+    Route(
+        "POST",
+        f"{_ONE}/merge",
+        merge_contacts,
+        NoQuery,
+        MergeContacts,
+        ContactDetails,
+        summary="Merge another contact into a contact",
+        roles=AGENTS,
+        errors=(NotFound, Conflict),
+        idempotent=True,
     ),
     Route(
         "GET",

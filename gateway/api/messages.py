@@ -3,6 +3,8 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from domain.errors import Conflict, LimitExceeded, NotFound, XRefused
+from domain.outgoing_content import LinkAttachment
+from domain.templates import Button, QuickReply
 from gateway.models.base import NoBody
 from gateway.models.messages import MessageAnswer, MessageQuery, SendMessage, SendQuery
 from gateway.principal import AGENTS
@@ -25,7 +27,16 @@ async def list_messages(call: Call[MessageQuery, NoBody]) -> Reply[MessageAnswer
 
 async def send_message(call: Call[SendQuery, SendMessage]) -> Reply[MessageAnswer]:
     """Send a message and answer it as X took it."""
-    outgoing = Outgoing(call.resource_id, call.path["conversationId"], call.body.type, call.body.content)
+    body = call.body
+    outgoing = Outgoing(
+        call.resource_id,
+        call.path["conversationId"],
+        body.type,
+        body.content,
+        options=tuple(QuickReply(each.label, each.description, each.metadata) for each in body.options),
+        buttons=tuple(Button(each.label, each.url) for each in body.buttons),
+        attachment=next((LinkAttachment(each.type, each.url) for each in body.attachments), None),
+    )
     message = await send(call.deps, call.principal, outgoing, wait=call.query.wait)
     settled = message["status"] == "sent" or not call.query.wait
     return Reply(MessageAnswer.model_validate(message), status=HTTPStatus.OK if settled else HTTPStatus.ACCEPTED)

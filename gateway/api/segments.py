@@ -146,5 +146,6 @@ ROUTES: tuple[AnyRoute, ...] = (
         SegmentPreview,
         summary="Preview a segment",
         errors=(NotFound,),
+        changes=False,
     ),
 )

@@ -166,5 +166,6 @@ ROUTES: tuple[AnyRoute, ...] = (
         summary="Preview a template",
         errors=(NotFound,),
         body_optional=True,
+        changes=False,
     ),
 )

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import secrets
 
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict, NotAllowed, NotFound
 from domain.roles import check_does_not_rise, check_may_manage, known_roles
 from gateway.models.base import NoBody, NoQuery
-from gateway.models.users import ChangeUser, InvitedUser, InviteUser, UserAnswer, UserQuery
+from gateway.models.users import ChangeUser, InvitedUser, InviteUser, PasswordReset, UserAnswer, UserQuery
+from gateway.password_change import issue_reset_token
 from gateway.principal import ADMINS
 from gateway.routing import API, AnyRoute, BodyT, Call, QueryT, Reply, Route
 from storage.users import UserDocument, UserFilter
@@ -67,6 +68,17 @@ async def change_user(call: Call[NoQuery, ChangeUser]) -> Reply[UserAnswer]:
     return Reply(UserAnswer.model_validate(changed))
 
 
+async def begin_password_reset(call: Call[NoQuery, NoBody]) -> Reply[PasswordReset]:
+    """Return a token by which a person sets a new password; tokens that were given out before end."""
+    if call.principal.key_id is not None:
+        # Else whoever has a key could become a person, whose keys outlive it.
+        raise NotAllowed("Passwords are reset by people")
+    user = await _user(call)
+    roles = known_roles(user["roles"])
+    check_may_manage(call.principal.roles, roles, roles)
+    return Reply(await issue_reset_token(call.deps, user, call.principal.user_id))
+
+
 async def _user(call: Call[QueryT, BodyT]) -> UserDocument:
     user = await call.deps.repositories.users.get(call.merchant_id, call.path["userId"])
     if user is None:
@@ -100,5 +112,18 @@ ROUTES: tuple[AnyRoute, ...] = (
         summary="Change a user's name, roles or status",
         roles=ADMINS,
         errors=(NotFound, Conflict),
+    ),
+    Route(
+        "POST",
+        f"{_ONE}/password-reset",
+        begin_password_reset,
+        NoQuery,
+        NoBody,
+        PasswordReset,
+        summary="Let a user set a new password",
+        roles=ADMINS,
+        errors=(NotFound,),
+        idempotent=True,
+        secret=True,
     ),
 )

@@ -24,15 +24,24 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
     route = route_of(request)
     if route is None or route.public:
         return await handler(request)
-    deps = request.app[DEPENDENCIES]
-    token = _bearer(request)
-    known = await _machine(deps, token) if token.startswith(SCHEME) else await deps.tokens.verify(token)
-    principal = await _as_of_today(deps, known)
-    if not principal.roles & route.roles:
-        raise NotAllowed("Your role does not allow this")
-    request[PRINCIPAL] = principal
+    principal = request[PRINCIPAL] = await authenticated(request)
     with structlog.contextvars.bound_contextvars(merchant_id=principal.merchant_id):
         return await handler(request)
+
+
+async def authenticated(request: web.Request) -> Principal:
+    """Return who is calling; what lasts asks again whether it still holds.
+
+    Raises:
+        Unauthenticated: when the token does not hold, or the person was disabled.
+        NotAllowed: when the roles don't allow the route.
+    """
+    deps, token, route = request.app[DEPENDENCIES], _bearer(request), route_of(request)
+    known = await _machine(deps, token) if token.startswith(SCHEME) else await deps.tokens.verify(token)
+    principal = await _as_of_today(deps, known)
+    if route is not None and not principal.roles & route.roles:
+        raise NotAllowed("Your role does not allow this")
+    return principal
 
 
 async def _machine(deps: Dependencies, token: str) -> Principal:

@@ -24,4 +24,5 @@ async def request_id(request: web.Request, handler: Handler) -> web.StreamRespon
 
 async def add_request_id(request: web.Request, response: web.StreamResponse) -> None:
     """Name the request's id in an answer's head; a signal, so that streamed answers have it too."""
-    response.headers[HEADER] = request[REQUEST_ID]
+    if REQUEST_ID in request:  # else it never came as far, and the answer has an id already
+        response.headers[HEADER] = request[REQUEST_ID]

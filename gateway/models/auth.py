@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from gateway.models.base import AnswerModel, InputModel
+from gateway.passwords import LONGEST
 
 
 class Login(InputModel):
@@ -18,6 +19,23 @@ class RefreshToken(InputModel):
     """A refresh token as it was issued."""
 
     refresh_token: Annotated[str, Field(min_length=1, max_length=512, repr=False)]
+
+
+NewPassword = Annotated[str, Field(min_length=1, max_length=LONGEST, repr=False, examples=["correct horse battery"])]
+
+
+class ChangePassword(InputModel):
+    """A person's present password and the one that they want."""
+
+    old_password: Annotated[str, Field(min_length=1, max_length=LONGEST, repr=False)]
+    new_password: NewPassword
+
+
+class ResetPassword(InputModel):
+    """The token that an administrator was given for a person, and the password that the person wants."""
+
+    token: Annotated[str, Field(min_length=1, max_length=512, repr=False)]
+    new_password: NewPassword
 
 
 class TokenPair(AnswerModel):

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from datetime import date
-from functools import cache
 from itertools import pairwise
 from typing import Annotated, Self
-from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Discriminator, Field, StrictBool, Tag, field_validator, model_validator
 
 from gateway.models.base import InputModel
+from gateway.models.zones import TimeZoneName
 
 _START = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 _END = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def _known_zone(name: str) -> str:
-    if name not in _zones():
-        raise ValueError("is no time zone of the IANA database")
-    return name
 
 
 class HourRange(InputModel):
@@ -92,7 +80,7 @@ class BusinessHours(InputModel):
     """Changes to an account's business hours; fields and days that are not given stay as they are."""
 
     enabled: StrictBool = False
-    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    timezone: TimeZoneName = "UTC"
     schedule: WeekHours = WeekHours()
     holidays: Annotated[list[Holiday], Field(max_length=366, default_factory=list)]
     away_message: Annotated[str, Field(min_length=1, max_length=1000)] | None = None

@@ -85,6 +85,13 @@ class ConsentAnswer(AnswerModel):
     source: str | None
 
 
+class SuppressionAnswer(AnswerModel):
+    """Why X lets nothing through to the contact, and since when; nothing automatic is tried until they write."""
+
+    reason: str
+    at: datetime
+
+
 class ContactAnswer(AnswerModel):
     """A person on X, as one account knows them."""
 
@@ -97,6 +104,7 @@ class ContactAnswer(AnswerModel):
     tags: list[str]
     attributes: dict[str, object]
     consent: ConsentAnswer
+    suppression: SuppressionAnswer | None = None
     conversation_count: int
     first_interaction_at: datetime | None
     last_interaction_at: datetime | None
@@ -114,7 +122,37 @@ class ContactDetails(ContactAnswer):
     """A person on X with where they came from and how much was said."""
 
     source: str
+    consent_history: Annotated[
+        list[ConsentAnswer], Field(default_factory=list, description="What was before, the latest last.")
+    ]
     engagement: Engagement
+
+
+class ConsentInput(InputModel):
+    """What the contact agreed to; without a time it was now."""
+
+    state: ConsentState
+    at: Moment | None = None
+    source: Annotated[str, Field(min_length=1, max_length=200)] = "api"
+
+
+def _consent_by_name(value: object) -> object:
+    return {"state": value} if isinstance(value, str) else value
+
+
+_ConsentOrState = Annotated[
+    ConsentInput,
+    BeforeValidator(_consent_by_name, json_schema_input_type=ConsentInput | ConsentState),
+    Field(description="The state alone will do."),
+]
+ConsentSource = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=200,
+        description="How the consent is known, as for a proof: a form, a call. Needed to take back an opt-out.",
+    ),
+]
 
 
 class ChangeContact(InputModel):
@@ -122,6 +160,8 @@ class ChangeContact(InputModel):
 
     display_name: DisplayName = Field(default_factory=str)
     attributes: AttributeChanges = Field(default_factory=dict)
+    consent: _ConsentOrState = Field(default_factory=lambda: ConsentInput(state="none"))
+    consent_source: ConsentSource | None = None
 
 
 class ChangeAttributes(InputModel):
@@ -136,16 +176,10 @@ class AddTags(InputModel):
     tags: Annotated[list[TagInput], Field(min_length=1, max_length=MOST_TAGS)]
 
 
-class ConsentInput(InputModel):
-    """What the contact agreed to; without a time it was now."""
+class MergeContacts(InputModel):
+    """The contact that the one in the path takes up."""
 
-    state: ConsentState
-    at: Moment | None = None
-    source: Annotated[str, Field(min_length=1, max_length=200)] = "api"
-
-
-def _consent_by_name(value: object) -> object:
-    return {"state": value} if isinstance(value, str) else value
+    contact_id: Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class ContactRow(InputModel):
@@ -161,6 +195,7 @@ class ContactRow(InputModel):
         BeforeValidator(_consent_by_name, json_schema_input_type=ConsentInput | ConsentState | None),
         Field(description="The state alone will do."),
     ] = None
+    consent_source: ConsentSource | None = None
 
     @property
     def checked_attributes(self) -> dict[str, AttributeValue]:
@@ -223,5 +258,7 @@ class ContactExport(AnswerModel):
     messages: list[dict[str, object]]
     activities: list[dict[str, object]]
     campaign_recipients: list[dict[str, object]]
+    tracked_links: list[dict[str, object]]
     flow_executions: list[dict[str, object]]
+    conversation_notes: list[dict[str, object]]
     waiting_events: Annotated[list[dict[str, object]], Field(description="Received, and not processed yet.")]

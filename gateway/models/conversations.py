@@ -7,6 +7,7 @@ from pydantic import Field
 
 from gateway.models.base import AnswerModel, DocumentId, InputModel, NoQuery
 from gateway.models.messages import MessageAnswer
+from gateway.models.moments import Moment
 from gateway.models.paging import Paging
 
 ConversationStatus = Literal["open", "closed"]
@@ -18,6 +19,22 @@ class ConversationQuery(Paging):
     account_id: str | None = None
     status: ConversationStatus | None = None
     assigned_to: Annotated[str | None, Field(description="A user's id, or `none` for those that nobody has.")] = None
+    contact_id: str | None = None
+    unread: Annotated[bool | None, Field(description="Whether there are messages that nobody has read.")] = None
+    escalated: Annotated[bool | None, Field(description="Whether the chatbot has handed it to people.")] = None
+    since: Annotated[Moment | None, Field(alias="from", description="The earliest time of the last message.")] = None
+    until: Annotated[Moment | None, Field(alias="to", description="The time before which the last message was.")] = None
+    search: Annotated[
+        str,
+        Field(
+            max_length=200,
+            description="Words that one of its messages has, all of them, or a phrase in double quotes; found are the "
+            "conversations of the newest 1,000 such messages.",
+        ),
+    ] = ""
+    order: Annotated[Literal["asc", "desc"], Field(description="By the last message; `desc`: the latest first.")] = (
+        "desc"
+    )
 
 
 class ContactConversationQuery(Paging):
@@ -66,7 +83,28 @@ class ConversationAnswer(AnswerModel):
     last_message_at: datetime
     closed_at: datetime | None
     close_reason: str | None
+    escalated: bool = False
+    note_count: int = 0
     contact: ContactNameAnswer
+
+
+class UnreadOfAccount(AnswerModel):
+    """How many open conversations of an account have messages that nobody has read."""
+
+    account_id: str
+    conversations: int
+
+
+class UnreadAnswer(AnswerModel):
+    """How many open conversations have messages that nobody has read.
+
+    Up to 10,000 they are all counted; over that `complete` is false.
+    """
+
+    conversations: int
+    assigned_to_me: int
+    accounts: list[UnreadOfAccount]
+    complete: bool
 
 
 class ConversationDetails(ConversationAnswer):

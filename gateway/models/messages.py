@@ -5,8 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from domain.media_kinds import MediaName
+from domain.public_links import LONGEST_LINK
 from gateway.models.base import AnswerModel, DocumentId, InputModel, NoQuery
 from gateway.models.paging import Paging
+from gateway.models.templates import ButtonAnswer, Buttons, Options, QuickReplyAnswer
 
 MessageType = Literal["text", "quick_reply", "card"]
 
@@ -23,11 +26,26 @@ class SendQuery(NoQuery):
     wait: Annotated[bool, Field(description="`false` answers at once, with the message still queued.")] = True
 
 
+class AttachmentInput(InputModel):
+    """A file on the public web; it is fetched and uploaded to X when the message is sent."""
+
+    type: Annotated[
+        MediaName,
+        Field(description="What the file is: a PNG, JPEG or WebP up to 5 MB, a gif up to 15 MB, an MP4 up to 512 MB."),
+    ]
+    url: Annotated[str, Field(min_length=1, max_length=LONGEST_LINK, examples=["https://example.com/tracking.png"])]
+
+
 class SendMessage(InputModel):
     """What to say. Its length is no matter of the schema: the API document has 400 for a text that is too long."""
 
     content: Annotated[str, Field(min_length=1)]
     type: MessageType = "text"
+    attachments: Annotated[list[AttachmentInput], Field(max_length=1, description="X takes one per message.")] = Field(
+        default_factory=list
+    )
+    options: Options = Field(default_factory=list)
+    buttons: Buttons = Field(default_factory=list)
 
 
 class MessageFailure(AnswerModel):
@@ -48,6 +66,8 @@ class MessageAnswer(AnswerModel):
     type: str
     content: str
     attachments: list[dict[str, object]]
+    options: list[QuickReplyAnswer] = Field(default_factory=list)
+    buttons: list[ButtonAnswer] = Field(default_factory=list)
     is_from_bot: bool
     source: str
     status: str

@@ -60,6 +60,13 @@ class UserAnswer(AnswerModel):
     created_at: datetime
 
 
+class PasswordReset(AnswerModel):
+    """A token by which a person sets a new password, once; it is shown this once and kept as a hash only."""
+
+    token: Annotated[str, Field(repr=False)]
+    expires_at: datetime
+
+
 class InvitedUser(UserAnswer):
     """A person who was invited; the password to log in with is shown this once and kept as a hash only."""
 

@@ -14,6 +14,8 @@ from uuid import uuid4
 import aiohttp
 
 from actors.account import AccountActor, AccountServices
+from actors.attachments import Attachments
+from actors.campaign_feed import FeedServices
 from actors.clients.x_app import XApp
 from actors.clients.x_transport import open_session
 from actors.runtime.host import ActorHost
@@ -27,6 +29,8 @@ from sandbox.server import running
 from sandbox.world import World
 from storage.accounts import Accounts, Identity, Tokens
 from storage.actor_states import ActorStates
+from storage.campaign_recipients import CampaignRecipients
+from storage.campaign_runs import CampaignRuns
 from storage.client import Client, Database, Document
 from storage.encryption import key_ring
 from storage.messages import AgentMessage, Messages
@@ -49,6 +53,29 @@ async def failing(client: Client, commands: list[str], mode: Any, **data: Any) -
         await client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
 
 
+def account_services(
+    settings: Settings,
+    client: Client,
+    database: Database,
+    session: aiohttp.ClientSession,
+    *,
+    epoch: int,
+    attachments: Attachments | None = None,
+) -> AccountServices:
+    """Return what the actors of accounts work with."""
+    return AccountServices(
+        settings=settings,
+        states=ActorStates(database, "accountActors"),
+        outbox=Outbox(client, database),
+        accounts=Accounts(database, key_ring(settings)),
+        x=XApp(settings, session, CLOCK),
+        attachments=attachments or Attachments(settings, CLOCK),
+        feed=FeedServices(settings, CampaignRuns(client, database), CampaignRecipients(client, database), {}, CLOCK),
+        clock=CLOCK,
+        epoch=epoch,
+    )
+
+
 @dataclass
 class Desk:
     client: Client
@@ -65,15 +92,7 @@ class Desk:
         """Start a host with the next epoch and return its stand-in of the account's actor."""
         self.epoch += 1
         settings = self.settings.model_copy(update=changes)
-        services = AccountServices(
-            settings=settings,
-            states=ActorStates(self.database, "accountActors"),
-            outbox=Outbox(self.client, self.database),
-            accounts=Accounts(self.database, key_ring(settings)),
-            x=XApp(settings, self.session, CLOCK),
-            clock=CLOCK,
-            epoch=self.epoch,
-        )
+        services = account_services(settings, self.client, self.database, self.session, epoch=self.epoch)
         host = ActorHost({AccountActor.kind: lambda key: AccountActor(key, services)})
         self.hosts.append(host)
         return LocalActors(host).ref(AccountActor, ACCOUNT.id, timeout_s=20)

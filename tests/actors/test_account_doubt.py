@@ -179,3 +179,30 @@ async def test_under_random_faults_no_text_is_ever_sent_twice(desk: Desk) -> Non
         sent = [text for text in desk.in_x() if int(text.split()[1]) % 6 == place]
         assert sent == sorted(sent, key=lambda text: int(text.split()[1]))
         assert (await desk.counted(conversation))[:2] == (len(sent), len(sent))
+
+
+async def test_many_in_doubt_are_looked_for_with_few_calls(desk: Desk) -> None:
+    conversations = [await desk.customer(str(200 + n)) for n in range(12)]
+    desk.fault("accept_then_drop", count=12)
+    actor = desk.start()
+    ids = [await desk.queue("The same to everybody", conversation) for conversation in conversations]
+    assert await asyncio.gather(*(actor.deliver(message_id) for message_id in ids)) == ["sent"] * 12
+    asked = {path: times for path, times in desk.world.requests.items() if "dm_events" in path}
+    assert 1 <= asked["GET /2/dm_events"] < 12
+    assert sum(asked.values()) < 12
+    for message_id, conversation in zip(ids, conversations, strict=True):
+        message = await desk.message(message_id)
+        (in_x,) = [m for m in desk.world.messages.all if m.id == message["twitterMessageId"]]
+        assert in_x.recipient_id == message["twitterUserId"]
+        assert message["conversationId"] == conversation
+
+
+async def test_a_limit_of_x_puts_the_search_off_and_does_not_end_it(desk: Desk) -> None:
+    conversation = await desk.customer()
+    desk.fault("accept_then_drop", count=1)
+    limited = desk.world.faults.order({"kind": "error", "match": "dm_events$", "status": 429, "seconds": 2, "count": 1})
+    actor = desk.start(x_settle_timeout_s=0.5)
+    message_id = await desk.queue("Hello", conversation)
+    assert await actor.deliver(message_id) == "sent"
+    assert limited.fired == 1
+    assert (await desk.message(message_id))["settledBy"] == "lookup"

@@ -36,6 +36,9 @@ class Account(Actor):
     async def settled(self, message_ids: list[str]) -> None:
         self.told.append((self.key, message_ids))
 
+    async def resume(self) -> None:
+        self.told.append((self.key, ["resume"]))
+
 
 def account_of(host: int) -> str:
     keys = (f"account-{number}" for number in count())
@@ -58,4 +61,16 @@ async def test_an_account_is_told_in_the_host_that_owns_it_and_comes_to_life_now
     assert Account.told == [(mine, ["m1"])]
     assert elsewhere.calls == [("account", theirs, "settled", (["m1"],))]
     assert len(services.host) == 1
+    await services.host.stop(1)
+
+
+async def test_an_account_with_an_opt_out_to_confirm_is_told_at_once(settings: Settings) -> None:
+    services: Any = Services(settings, 0, hosts=1)
+    Account.told = []
+    services.host = ActorHost({"account": Account})
+    await services._react(Ingested(waiting_accounts=frozenset({"account-1"})))
+    async with asyncio.timeout(10):
+        while not Account.told:
+            await asyncio.sleep(0)
+    assert Account.told == [("account-1", ["resume"])]
     await services.host.stop(1)

@@ -108,7 +108,8 @@ async def test_a_flood_in_one_lane_starves_no_other(inbox: Inbox, client: Client
                 raise asyncio.CancelledError
             return await super().apply(documents)
 
-    ingest = Watched(client, database, ingest_of(client, database)._accounts, Clock())
+    usual = ingest_of(client, database)
+    ingest = Watched(client, database, usual._accounts, Clock(), erased=usual._erased)
     ingestor = Ingestor(inbox, ingest, ALL, Clock(), batch=10, reacted=_ignore)
     with pytest.raises(asyncio.CancelledError):
         await ingestor._drain()
@@ -233,3 +234,35 @@ async def test_stopping_answers_whoever_rings(inbox: Inbox, client: Client, data
     await asyncio.wait_for(asyncio.gather(*ringing), 10)
     await ring(ingestor)
     assert await inbox.pending() + await database["messages"].count_documents({}) == 1
+
+
+async def test_an_opt_out_is_reacted_to(inbox: Inbox, client: Client, database: Database) -> None:
+    told: list[Ingested] = []
+    async with working(inbox, ingest_of(client, database), reacted=told.append) as ingestor:
+        await inbox.add([message("Hello"), message("STOP")], START)
+        await ring(ingestor)
+        await inbox.add([message("Hello?")], START)
+        await ring(ingestor)
+    assert [ingested.waiting_accounts for ingested in told] == [{"account-100"}]
+
+
+async def test_it_is_behind_while_batches_are_full(
+    inbox: Inbox, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    read = inbox.read
+
+    async def watched(lanes: range, start: int, limit: int) -> list[Document]:
+        seen.append(ingestor.is_behind)
+        return await read(lanes, start, limit)
+
+    monkeypatch.setattr(inbox, "read", watched)
+    for count in (5, 5, 1):
+        await inbox.add([message() for _ in range(count)], START)
+    async with working(inbox, ingest_of(database.client, database), batch=5) as ingestor:
+        await ring(ingestor)
+        # Nothing read, a full batch, another one, a short one.
+        assert seen[:4] == [False, True, True, False]
+        assert not ingestor.is_behind
+        ingestor.ease(60)
+        assert ingestor.is_behind

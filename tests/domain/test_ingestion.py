@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.consent import DEFAULT_CONFIRMATION, words_of
 from domain.contact_names import search_terms
 from domain.events import EventKind, Profile, XEvent
-from domain.ingestion import AccountKey, Ingestion, activity_id, new_conversation
+from domain.ingestion import AccountKey, Draft, Ingestion, activity_id, new_conversation, seen
 
 ACCOUNT = AccountKey("a1", "m1", "100")
 START = datetime(2026, 11, 2, 10, tzinfo=UTC)
@@ -196,7 +197,11 @@ def test_counters_equal_a_recount_and_each_contact_has_one_open_conversation(eve
     for conversation in store.conversations.values():
         mine = [m for m in seen if m["conversationId"] == conversation["_id"]]
         assert conversation["messageCount"] == len(mine)
-        assert conversation["unreadCount"] == sum(m["direction"] == "inbound" for m in mine)
+        answers = [m["at"] for m in mine if m["direction"] == "outbound"]
+        after = sum(m["direction"] == "inbound" and m["at"] > max(answers, default=at(-1000)) for m in mine)
+        # An answer has read what was there when it came; what was said before it may still have come later.
+        assert after <= conversation["unreadCount"] <= sum(m["direction"] == "inbound" for m in mine)
+        assert answers or conversation["unreadCount"] == after
         assert conversation["lastMessageAt"] == max(m["at"] for m in mine)
         inbound = [m["at"] for m in mine if m["direction"] == "inbound"]
         assert conversation["lastInboundAt"] == (max(inbound) if inbound else None)
@@ -366,3 +371,141 @@ def test_a_new_conversation_is_open_and_empty() -> None:
     conversation = new_conversation(ACCOUNT, {"_id": "c1", "twitterUserId": "200"}, START, "v1")
     assert conversation["status"] == "open"
     assert (conversation["messageCount"], conversation["unreadCount"]) == (0, 0)
+
+
+def test_a_stop_word_opts_out_and_is_confirmed_once() -> None:
+    store = Store()
+    first = store.ingest([message("Hello", 1), message("Stop!", 2)])
+    contact = store.contact()
+    assert contact["consent"] == {"state": "opted_out", "at": at(2), "source": "stop_word"}
+    assert contact["lastOptOutAt"] == at(2)
+    (confirmation,) = first.confirmations
+    assert confirmation["conversationId"] == store.conversation()["_id"]
+    expected = {"source": "consent", "status": "queued", "pending": True, "priority": 0, "twitterUserId": "200"}
+    assert confirmation | expected == confirmation
+    assert confirmation["content"] == DEFAULT_CONFIRMATION
+
+    again = store.ingest([message("STOP", 3), message("How much is it?", 4)])
+    assert again.confirmations == []
+    assert store.contact()["consent"] == {"state": "opted_out", "at": at(2), "source": "stop_word"}
+
+
+def test_a_start_word_takes_an_opt_out_back_and_the_next_stop_word_is_confirmed_again() -> None:
+    store = Store()
+    ingestion = store.ingest([message("stop", 1), message("START", 2), message("stop", 3), message("start", 4)])
+    assert store.contact()["consent"] == {"state": "opted_in", "at": at(4), "source": "start_word"}
+    assert len(ingestion.confirmations) == 2
+
+
+@pytest.mark.parametrize(("first", "late", "state"), [("start", "stop", "opted_in"), ("stop", "start", "opted_out")])
+def test_of_stop_and_start_the_later_one_counts_whichever_arrives_first(first: str, late: str, state: str) -> None:
+    store = Store()
+    store.ingest([message(first, 5)])
+    ingestion = store.ingest([message(late, 3)])
+    assert (store.contact()["consent"]["state"], store.contact()["consent"]["at"]) == (state, at(5))
+    assert ingestion.confirmations == []
+
+
+def test_a_stop_word_ends_what_a_merchant_has_on_record() -> None:
+    store = Store()
+    store.ingest([message("Hello", 1)])
+    store.contact()["consent"] = {"state": "opted_in", "at": at(10), "source": "shop form"}
+    assert len(store.ingest([message("stop", 5)]).confirmations) == 1
+    assert store.contact()["consent"]["state"] == "opted_out"
+
+
+@pytest.mark.parametrize(("noted", "state"), [(10, "opted_out"), (2, "opted_in")])
+def test_a_start_word_takes_back_only_an_opt_out_from_before_it(noted: int, state: str) -> None:
+    store = Store()
+    store.ingest([message("Hello", 1)])
+    store.contact()["consent"] = {"state": "opted_out", "at": at(noted), "source": "said so by phone"}
+    store.ingest([message("start", 5)])
+    assert store.contact()["consent"]["state"] == state
+
+
+def test_an_account_heeds_its_own_words_and_says_its_own_confirmation() -> None:
+    account = AccountKey("a1", "m1", "100", words_of(["basta"], None), "Fatto.")
+    ingestion = Ingestion(NOW, lambda: f"id{next(_NUMBERS)}")
+    for event in (message("quit", 1), message("Basta!", 2)):
+        ingestion.take(account, event)
+    (confirmation,) = ingestion.confirmations
+    assert confirmation["content"] == "Fatto."
+
+
+def test_an_opt_out_is_noted_of_the_campaign_that_it_answers() -> None:
+    store = Store()
+    store.ingest([message("Hello", 0)])
+    sent = {name: name for name in ("recipientId", "merchantId", "accountId", "campaignId", "runId", "variant")}
+    store.contact()["recentCampaigns"] = [{**sent, "at": at(1), "until": at(60)}]
+    notes = store.ingest([message("stop", 2), message("stop", 3)]).notes
+    assert sorted((note.outcome, note.at) for note in notes) == [("optedOut", at(2)), ("replied", at(2))]
+
+
+def test_an_echo_of_a_stop_word_is_nobodys_opt_out() -> None:
+    store = Store()
+    assert store.ingest([message("stop", 1, outbound=True)]).confirmations == []
+    assert store.contact()["consent"]["state"] == "none"
+
+
+def test_a_block_suppresses_until_it_is_lifted_or_the_contact_writes() -> None:
+    store = Store()
+    store.ingest([other(EventKind.BLOCK, 1)])
+    assert store.contact()["suppression"] == {"reason": "blocked", "at": at(1)}
+    store.ingest([other(EventKind.UNBLOCK, 2)])
+    assert store.contact()["suppression"] is None
+    store.ingest([other(EventKind.BLOCK, 3), message("I am back", 4)])
+    assert store.contact()["suppression"] is None
+    # Came late: they have written since.
+    store.ingest([other(EventKind.BLOCK, 3.5)])
+    assert store.contact()["suppression"] is None
+    store.ingest([other(EventKind.BLOCK, 6), message("Written before the block", 5)])
+    assert store.contact()["suppression"] == {"reason": "blocked", "at": at(6)}
+
+
+@given(st.lists(st.tuples(st.sampled_from(["hi", "stop", "start"]), st.integers(0, 20)), max_size=8), st.data())
+def test_consent_is_what_was_said_last_however_the_batches_are_cut(
+    said: list[tuple[str, int]], data: st.DataObject
+) -> None:
+    in_order = sorted({minutes: word for word, minutes in said}.items())
+    events = [message(word, minutes) for minutes, word in in_order]
+    cut = data.draw(st.integers(0, len(events)))
+    store = Store()
+    confirmations = [m for part in (events[:cut], events[cut:]) for m in store.ingest(part).confirmations]
+    words = [word for _, word in in_order if word != "hi"]
+    turns = [word for word, before in zip(words, ["start", *words], strict=False) if word != before]
+    assert len(confirmations) == turns.count("stop")
+    if events:
+        expected = {"stop": "opted_out", "start": "opted_in"}[words[-1]] if words else "inbound"
+        assert store.contact()["consent"]["state"] == expected
+
+
+def test_an_answer_of_a_person_reads_what_came_before_it() -> None:
+    store = Store()
+    store.ingest([message("one", 0), message("two", 1)])
+    assert store.conversation()["unreadCount"] == 2
+    store.ingest([message("answer", 2, outbound=True)])
+    assert store.conversation()["unreadCount"] == 0
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_what_came_after_an_answer_is_unread_whatever_batch_it_is_in(size: int) -> None:
+    store = Store()
+    store.ingest([message("before", -1)])
+    events = [message("one", 0), message("answer", 2, outbound=True), message("two", 3), message("three", 4)]
+    for start in range(0, len(events), size):
+        store.ingest(events[start : start + size])
+    assert store.conversation()["unreadCount"] == 2
+
+
+def test_an_answer_from_before_the_last_message_reads_nothing() -> None:
+    store = Store()
+    store.ingest([message("one", 0), message("two", 5), message("answer", 2, outbound=True)])
+    assert store.conversation()["unreadCount"] == 2
+
+
+@pytest.mark.parametrize(("source", "unread"), [("agent", 0), ("campaign", 1), ("bot", 1)])
+def test_only_people_read(source: str, unread: int) -> None:
+    store = Store()
+    store.ingest([message("one", 0)])
+    seen(Draft(store.conversation(), is_new=True), source, at(1))
+    assert store.conversation()["unreadCount"] == unread

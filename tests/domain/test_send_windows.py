@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from domain.send_windows import Claim, SendWindows
+from domain.send_windows import CAMPAIGN, Claim, Limits, SendWindows
 from domain.x_rate_headers import RateHeaders, ReportedWindow
 
 START = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
@@ -44,7 +44,7 @@ def test_before_x_has_told_its_limit_fifteen_may_be_sent_in_fifteen_minutes():
 
 
 def test_no_more_than_the_day_allows_are_sent():
-    windows = told(SendWindows(messages_per_day=500))
+    windows = told(SendWindows(Limits(messages_per_day=500)))
 
     assert len(fill(windows, START)) == 500
     free = windows.next_free_at(START)
@@ -53,7 +53,7 @@ def test_no_more_than_the_day_allows_are_sent():
 
 
 def test_what_is_automatic_leaves_the_reserve_to_people():
-    windows = told(SendWindows(messages_per_day=500, reserve=0.2))
+    windows = told(SendWindows(Limits(messages_per_day=500, reserve=0.2)))
 
     assert len(fill(windows, START, priority=3)) == 400
     assert not windows.can_send(START, priority=1)
@@ -61,7 +61,7 @@ def test_what_is_automatic_leaves_the_reserve_to_people():
 
 
 def test_x_counts_its_own_1440_calls_a_day():
-    windows = told(SendWindows(messages_per_day=5000))
+    windows = told(SendWindows(Limits(messages_per_day=5000)))
 
     assert len(fill(windows, START)) == 1440
 
@@ -136,7 +136,7 @@ def test_a_block_holds_until_it_ends_and_a_shorter_one_does_not_end_it():
 
 
 def test_a_message_that_was_refused_leaves_our_window_but_not_that_of_x():
-    windows = SendWindows(messages_per_day=15)
+    windows = SendWindows(Limits(messages_per_day=15))
     claims = fill(windows, START)
     windows.returned(START, claims[0])
 
@@ -174,6 +174,7 @@ def test_every_window_is_described():
     windows = SendWindows()
     assert [(s.name, s.limit, s.used, s.resets_at) for s in windows.describe(START)] == [
         ("messages24h", 500, 0, None),
+        ("campaigns24h", 10_000, 0, None),
         ("x15min", 15, 0, None),
         ("x24h", 1440, 0, None),
     ]
@@ -189,6 +190,7 @@ def test_every_window_is_described():
     top_of_the_minute = START.replace(second=0)
     assert [(s.name, s.limit, s.used, s.resets_at) for s in windows.describe(START)] == [
         ("messages24h", 500, 2, top_of_the_minute + MINUTE + DAY),
+        ("campaigns24h", 10_000, 0, None),
         ("x15min", 15, 5, START + MINUTE),
         ("x24h", 1440, 2, top_of_the_minute + MINUTE + DAY),
         ("xApp24h", 1440, 440, START + 2 * MINUTE),
@@ -200,7 +202,7 @@ def test_an_empty_document_gives_fresh_windows():
 
 
 @pytest.mark.parametrize(
-    "document", [{"minutes": "x"}, {"minutes": b"123"}, {"reports": {"userDay": [1]}}, {"blockedUntil": ""}]
+    "document", [{"claims": "x"}, {"claims": b"123"}, {"reports": {"userDay": [1]}}, {"blockedUntil": ""}]
 )
 def test_a_document_of_another_shape_is_refused(document):
     with pytest.raises((TypeError, ValueError, struct.error)):
@@ -208,7 +210,7 @@ def test_a_document_of_another_shape_is_refused(document):
 
 
 def test_a_full_day_is_a_small_document():
-    windows = SendWindows(messages_per_day=100_000)
+    windows = SendWindows(Limits(messages_per_day=100_000))
     for minute in range(3000):
         now = START + minute * MINUTE
         windows.reported(
@@ -216,27 +218,32 @@ def test_a_full_day_is_a_small_document():
         )
         windows.claimed(now)
 
-    assert len(windows.to_document()["minutes"]) <= 1441 * 8
+    assert len(windows.to_document()["claims"]) <= 1441 * 10
 
 
 class Windows(RuleBasedStateMachine):
     """The windows against an exact record of every claim."""
 
     @initialize(
-        per_day=st.integers(1, 12), reserve=st.sampled_from([0.0, 0.2, 0.5, 1.0]), second=st.integers(0, 59_999)
+        per_day=st.integers(1, 12),
+        reserve=st.sampled_from([0.0, 0.2, 0.5, 1.0]),
+        campaigns_per_day=st.integers(1, 12),
+        second=st.integers(0, 59_999),
     )
-    def begin(self, per_day, reserve, second):
-        self.per_day, self.reserve = per_day, reserve
-        self.windows = SendWindows(per_day, reserve)
+    def begin(self, per_day, reserve, campaigns_per_day, second):
+        self.per_day, self.reserve, self.campaigns_per_day = per_day, reserve, campaigns_per_day
+        self.limits = Limits(per_day, reserve, campaigns_per_day)
+        self.windows = SendWindows(self.limits)
         self.now = START + second * timedelta(milliseconds=1)
         self.messages: list[datetime] = []
         self.calls: list[datetime] = []
+        self.campaigns: list[datetime] = []
         self.limit = 15
         self.reports: list[tuple[datetime, int, int]] = []  # until, left, calls made before it
         self.claims: list[Claim] = []
         self.blocked = START
 
-    @rule(priority=st.integers(0, 1))
+    @rule(priority=st.sampled_from([0, 1, CAMPAIGN]))
     def its_turn_comes(self, priority):
         self.now = self.windows.next_free_at(self.now, priority)
         self.claim(priority, 1)
@@ -256,6 +263,9 @@ class Windows(RuleBasedStateMachine):
             self.claims.append(self.windows.claimed(self.now, priority))
             self.messages.append(self.now)
             self.calls.append(self.now)
+            if priority >= CAMPAIGN:
+                self.campaigns.append(self.now)
+                assert self._within(self.campaigns, DAY) <= self.campaigns_per_day
             assert self.now >= self.blocked
             assert self._within(self.messages, DAY) <= self.per_day
             assert self._within(self.calls, QUARTER_HOUR) <= self.limit
@@ -268,6 +278,8 @@ class Windows(RuleBasedStateMachine):
             claim = self.claims.pop(data.draw(st.integers(0, len(self.claims) - 1)))
             self.windows.returned(self.now, claim, reached_x=reached_x)
             self.messages.remove(claim.at)
+            if claim.priority >= CAMPAIGN:
+                self.campaigns.remove(claim.at)
             if not reached_x:
                 # X never saw it, so nothing of X's is spent; its reports were of the calls that it saw.
                 self.calls.remove(claim.at)
@@ -298,16 +310,16 @@ class Windows(RuleBasedStateMachine):
     @rule()
     def moves_to_another_process(self):
         document = self.windows.to_document()
-        self.windows = SendWindows.from_document(document, self.per_day, self.reserve)
+        self.windows = SendWindows.from_document(document, self.limits)
         assert self.windows.to_document() == document
 
     @invariant()
     def the_next_free_moment_is_free_and_not_far(self):
-        for priority in (0, 1):
+        for priority in (0, 1, CAMPAIGN):
             free = self.windows.next_free_at(self.now, priority)
             assert self.now <= free <= self.now + DAY + 2 * MINUTE
             assert self.windows.can_send(self.now, priority) == (free == self.now)
-            later = SendWindows.from_document(self.windows.to_document(), self.per_day, self.reserve)
+            later = SendWindows.from_document(self.windows.to_document(), self.limits)
             assert free == self.now or not later.can_send(free - SECOND, priority)
             assert later.can_send(free, priority)
 
@@ -315,6 +327,7 @@ class Windows(RuleBasedStateMachine):
     def what_is_shown_is_never_less_than_what_was_sent(self):
         shown = {state.name: state for state in self.windows.describe(self.now)}
         assert shown["messages24h"].used >= self._within(self.messages, DAY)
+        assert shown["campaigns24h"].used >= self._within(self.campaigns, DAY)
         assert shown["x15min"].used >= min(self._within(self.calls, QUARTER_HOUR), 1)
 
     def _within(self, moments, length):
@@ -327,9 +340,119 @@ TestWindows.settings = settings(max_examples=60, stateful_step_count=40, deadlin
 
 @given(st.lists(st.tuples(st.timedeltas(timedelta(0), timedelta(hours=8)), st.integers(1, 9)), max_size=30))
 def test_people_always_get_through_once_the_day_has_passed(bursts):
-    windows, now = SendWindows(5), START
+    windows, now = SendWindows(Limits(5)), START
     for pause, count in bursts:
         now += pause
         fill(windows, now, priority=3, most=count)
 
     assert windows.can_send(now + DAY + MINUTE)
+
+
+def campaigns_used(windows, now=START):
+    [shown] = [state for state in windows.describe(now) if state.name == "campaigns24h"]
+    return shown.used, shown.limit
+
+
+def test_campaigns_have_a_window_of_their_own():
+    windows = told(SendWindows(Limits(messages_per_day=5000, campaign_messages_per_day=3)))
+    fill(windows, START, CAMPAIGN - 1, most=10)
+    assert campaigns_used(windows) == (0, 3)
+
+    assert len(fill(windows, START, CAMPAIGN)) == 3
+    assert campaigns_used(windows) == (3, 3)
+    assert windows.can_send(START, CAMPAIGN - 1)
+    free = windows.next_free_at(START, CAMPAIGN)
+    assert START + DAY <= free <= START + DAY + MINUTE
+
+
+def test_a_message_of_a_campaign_that_does_not_exist_leaves_its_window_too():
+    windows = SendWindows(Limits(campaign_messages_per_day=1))
+    claim = windows.claimed(START, CAMPAIGN)
+    windows.returned(START, claim)
+    assert campaigns_used(windows) == (0, 1)
+
+    windows.claimed(START, CAMPAIGN)
+    windows.returned(START, windows.claimed(START, 0))
+    assert campaigns_used(windows) == (1, 1)
+
+
+def step_by_step(windows, now, count, priority):
+    """Return when the last of some messages is claimed; the windows are used for it."""
+    for _ in range(count):
+        now = windows.next_free_at(now, priority)
+        windows.claimed(now, priority)
+    return now
+
+
+@st.composite
+def used_windows(draw):
+    """Return windows that somebody has sent with before, that X may have told something of, and that may be blocked."""
+    per_day = draw(st.sampled_from([1, 2, 3, 5, 10, 40, 60, 5_000]))
+    limits = Limits(per_day, draw(st.sampled_from([0, 0.2, 0.5])), draw(st.sampled_from([7, 10_000])))
+    windows = SendWindows(limits)
+    for seconds in sorted(draw(st.lists(st.integers(0, 24 * 3600 - 120), max_size=20))):
+        moment, priority = START - DAY + seconds * SECOND, draw(st.sampled_from([0, CAMPAIGN]))
+        if windows.can_send(moment, priority):
+            windows.claimed(moment, priority)
+    if draw(st.booleans()):
+        limit, ends_in = draw(st.integers(1, 30)), draw(st.timedeltas(timedelta(0), QUARTER_HOUR))
+        windows.reported(quarter_hour(limit, draw(st.integers(0, limit)), START + ends_in), START - SECOND)
+    if draw(st.booleans()):
+        windows.block(START + draw(st.timedeltas(timedelta(0), 7 * DAY)))
+    return windows
+
+
+@settings(max_examples=60)
+@given(used_windows(), st.integers(0, 800), st.sampled_from([0, 1, CAMPAIGN]))
+def test_the_end_is_foreseen_as_it_comes(windows, count, priority):
+    before = windows.to_document()
+    foreseen = windows.finish_at(START, count, priority)
+    assert windows.to_document() == before
+
+    first = windows.next_free_at(START, priority)
+    finish = step_by_step(windows, START, count, priority)
+    if finish - first < 4 * DAY:
+        assert foreseen == finish
+    assert abs(foreseen - finish) <= max(QUARTER_HOUR + MINUTE, 0.01 * (finish - START))
+
+
+def test_what_x_has_said_is_left_is_foreseen_too():
+    windows = SendWindows()
+    resets_at = START + 5 * MINUTE
+    windows.reported(quarter_hour(15, 3, resets_at), START)
+
+    assert windows.finish_at(START, 3) == START
+    assert windows.finish_at(START, 4) == windows.finish_at(START, 15) == resets_at
+    assert windows.finish_at(START, 16) > resets_at
+
+
+def test_a_pattern_that_wanders_over_the_end_of_a_day_is_foreseen():
+    # Each round takes a day and a minute, so a day counted from now has one burst less now and then.
+    windows = SendWindows(Limits(messages_per_day=2, reserve=0))
+    for moment in (START - DAY + timedelta(hours=12), START - 3 * MINUTE):
+        windows.claimed(moment, CAMPAIGN)
+
+    foreseen = windows.finish_at(START, 40, CAMPAIGN)
+    assert foreseen == step_by_step(windows, START, 40, CAMPAIGN)
+
+
+@pytest.mark.parametrize(("count", "limit"), [(8_000, 15), (6_000, 11)])
+def test_a_pattern_of_quarter_hours_is_foreseen(count, limit):
+    # No window of a day is ever full.
+    windows = SendWindows(Limits(messages_per_day=5_000))
+    windows.reported(quarter_hour(limit, limit, START + SECOND), START)
+
+    assert windows.finish_at(START, count, 0) == step_by_step(windows, START, count, 0)
+
+
+def test_a_million_messages_come_to_what_the_reserve_leaves_a_day():
+    # 400 messages in any day and a minute, fifteen in any quarter of an hour and a minute.
+    finish = SendWindows().finish_at(START, 1_000_000, CAMPAIGN)
+    rounds = 1_000_000 // 400 - 1
+    assert finish - START == pytest.approx(rounds * (DAY + MINUTE) + 26 * (QUARTER_HOUR + MINUTE), abs=2 * MINUTE)
+
+
+@given(used_windows(), st.integers(0, 10_000), st.integers(0, 10_000))
+def test_more_messages_end_no_earlier(windows, one, other):
+    few, many = sorted((one, other))
+    assert windows.finish_at(START, few) <= windows.finish_at(START, many)

@@ -18,6 +18,8 @@ from argon2 import PasswordHasher
 from pydantic import SecretStr
 
 from actors.account import AccountActor
+from actors.attachments import Attachments
+from actors.campaign import CampaignActor
 from actors.clients.x_app import XApp
 from actors.merchant_limit import MerchantLimit
 from config.settings import Settings
@@ -53,10 +55,13 @@ class Actors:
     windows: list[dict[str, Any]] = field(default_factory=list)
     reload_fails: Exception | None = None
     limits: dict[str, _Unlimited] = field(default_factory=dict)
+    campaign_fails: Exception | None = None
 
     def ref(self, kind: type[Any], key: str, *, timeout_s: float | None = None) -> Any:
         if kind is MerchantLimit:
             return self.limits.setdefault(key, _Unlimited())
+        if kind is CampaignActor:
+            return _Campaign(self, key)
         assert kind is AccountActor
         return _Account(self, key)
 
@@ -73,6 +78,43 @@ class _Unlimited:
 
     async def ask(self, ask: Ask) -> Answer:
         return self._window.ask(ask, round(time.time() * 1000))
+
+
+@dataclass
+class _Campaign:
+    """Moves its campaign wherever it is told to, unless the test has it refuse."""
+
+    actors: Actors
+    key: str
+
+    async def start(self, merchant_id: str) -> None:
+        await self._move("start", merchant_id, "running")
+
+    async def unschedule(self, merchant_id: str) -> None:
+        await self._move("unschedule", merchant_id, "draft")
+
+    async def pause(self, merchant_id: str) -> None:
+        await self._move("pause", merchant_id, "paused")
+
+    async def resume(self, merchant_id: str) -> None:
+        await self._move("resume", merchant_id, "running")
+
+    async def cancel(self, merchant_id: str) -> None:
+        await self._move("cancel", merchant_id, "cancelled")
+
+    async def schedule_changed(self, merchant_id: str) -> None:
+        await self._move("schedule_changed", merchant_id, "scheduled")
+
+    async def retry_failed(self, merchant_id: str) -> int:
+        await self._move("retry_failed", merchant_id, "running")
+        return 3
+
+    async def _move(self, name: str, merchant_id: str, status: str) -> None:
+        self.actors.calls.append((name, self.key))
+        if self.actors.campaign_fails is not None:
+            raise self.actors.campaign_fails
+        query = {"_id": self.key, "merchantId": merchant_id}
+        await self.actors.database["campaigns"].update_one(query, {"$set": {"status": status}, "$inc": {"version": 1}})
 
 
 @dataclass
@@ -113,6 +155,8 @@ def gateway_settings(mongo_uri: str) -> Settings:
         max_body_bytes=64 * 1024,
         login_attempts_per_minute=3,
         mongodb_timeout_s=3,
+        # What is tried on every route must come to an end here too.
+        event_stream_lifetime_s=0.3,
     )
 
 
@@ -145,7 +189,8 @@ async def deps(
     gateway_settings: Settings, gateway_database: Database, passwords: Passwords, actors: Actors, x_state: XState
 ) -> AsyncIterator[Dependencies]:
     async with TestServer(x_application(x_state)) as x_server, aiohttp.ClientSession() as session:
-        settings = gateway_settings.model_copy(update={"x_api_base_url": str(x_server.make_url("")).rstrip("/")})
+        url = str(x_server.make_url("")).rstrip("/")
+        settings = gateway_settings.model_copy(update={"x_api_base_url": url, "example_sites_url": f"{url}/web"})
         clock = SystemClock()
 
         async def parts() -> Mapping[str, PartHealth]:
@@ -157,6 +202,7 @@ async def deps(
             repositories=Repositories.of(gateway_database, key_ring(settings)),
             actors=actors,
             x=XApp(settings, session, clock),
+            attachments=Attachments(settings, clock),
             webhook_id=lambda: "7001",
             clock=clock,
             tokens=AccessTokens(settings, clock),
@@ -200,7 +246,8 @@ class Api:
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **kwargs: Any
     ) -> tuple[int, dict[str, Any]]:
         response = await self.answer(method, path, headers=headers, **kwargs)
-        return response.status, await response.json()
+        is_json = response.content_type == "application/json"
+        return response.status, await response.json() if is_json else {}
 
     async def answer(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **kwargs: Any

@@ -5,8 +5,10 @@ import asyncio
 import pytest
 
 from domain.errors import Unavailable
+from domain.events import EventKind, XEvent
 from domain.ids import new_id
 from gateway.dependencies import Dependencies
+from storage.dead_letters import unknown_account_letter
 from tests.gateway.conftest import NOW, Actors, Api, later
 from tests.gateway.x_server import XState
 
@@ -279,3 +281,68 @@ async def test_only_admins_and_owners_change_accounts(api: Api, x_state: XState,
     status, answer = await caller.delete(f"/accounts/{account_id}")
     assert (status, answer["code"]) == (403, "FORBIDDEN")
     assert (await caller.get(f"/accounts/{account_id}"))[0] == 200
+
+
+async def test_events_that_came_before_the_account_are_put_back_into_the_inbox(api: Api, x_state: XState) -> None:
+    given = credentials(x_state, "555000111")
+    clock = api.deps.clock
+    early = XEvent(
+        "dm:early", EventKind.MESSAGE, "555000111", "42", clock.now(), {"twitterMessageId": "1", "text": "?"}
+    )
+    letter = unknown_account_letter(early, clock.now())
+    await api.database["deadLetters"].insert_one({"_id": early.key, **letter})
+    assert (await api.post("/accounts", given))[0] == 200
+    async with asyncio.timeout(20):
+        while not await api.database["inbox"].find_one_and_delete({"events.key": "dm:early"}):
+            await asyncio.sleep(0.01)
+    assert await api.database["deadLetters"].count_documents({"_id": early.key}) == 0
+
+
+CONSENT = {
+    "requireConsent": True,
+    "stopWords": ["basta", "Stop it"],
+    "startWords": ["ancora"],
+    "optOutConfirmation": "Done.",
+    "quietHours": {"start": "21:00", "end": "08:00", "timezone": "Asia/Ho_Chi_Minh"},
+    "campaignMessagesPerWeek": 3,
+}
+
+
+async def test_what_is_sent_to_whom_and_when_is_set_and_taken_back(api: Api, actors: Actors) -> None:
+    path = f"/accounts/{await api.account()}"
+    _, unset = await api.get(path)
+    defaults = {name: unset["data"][name] for name in CONSENT}
+    nothing_set = dict.fromkeys(CONSENT) | {"requireConsent": False, "campaignMessagesPerWeek": 0}
+    assert defaults == nothing_set
+    status, answer = await api.put(path, CONSENT)
+    assert status == 200
+    assert {name: answer["data"][name] for name in CONSENT} == CONSENT
+    # A range is replaced whole: it has no time zone of its own any more.
+    _, answer = await api.put(path, {"quietHours": {"start": "22:00", "end": "24:00"}})
+    assert answer["data"]["quietHours"] == {"start": "22:00", "end": "24:00", "timezone": None}
+    assert answer["data"]["stopWords"] == CONSENT["stopWords"]
+    _, answer = await api.put(path, nothing_set)
+    assert {name: answer["data"][name] for name in CONSENT} == nothing_set
+    assert [call for call, _ in actors.calls] == ["reload"] * 3
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"requireConsent": "yes"}, "requireConsent"),
+        ({"stopWords": []}, "stopWords"),
+        ({"stopWords": ["!!"]}, "stopWords.0"),
+        ({"startWords": ["x" * 51]}, "startWords.0"),
+        ({"optOutConfirmation": ""}, "optOutConfirmation"),
+        ({"quietHours": {"start": "21:00"}}, "quietHours.end"),
+        ({"quietHours": {"start": "25:00", "end": "08:00"}}, "quietHours.start"),
+        ({"quietHours": {"start": "08:00", "end": "08:00"}}, "quietHours"),
+        ({"quietHours": {"start": "00:00", "end": "24:00"}}, "quietHours"),
+        ({"quietHours": {"start": "21:00", "end": "08:00", "timezone": "Mars/Base"}}, "quietHours.timezone"),
+        ({"campaignMessagesPerWeek": -1}, "campaignMessagesPerWeek"),
+        ({"campaignMessagesPerWeek": 11}, "campaignMessagesPerWeek"),
+    ],
+)
+async def test_consent_settings_that_make_no_sense_are_refused_by_name(api: Api, body: object, field: str) -> None:
+    status, answer = await api.put(f"/accounts/{await api.account()}", body)
+    assert (status, answer["details"]["field"]) == (422, field)

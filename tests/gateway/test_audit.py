@@ -195,3 +195,15 @@ async def test_a_disabled_person_s_login_is_noted_as_refused(api: Api) -> None:
     user_id = await colleague(api, "agent", email=email, passwordHash=hashed, status="disabled")
     await api.http.post("/api/v1/auth/login", json={"email": email, "password": PASSWORD})
     assert [(each["actor"]["id"], each["status"]) for each in await trail(api)] == [(user_id, 401)]
+
+
+async def test_what_only_looks_is_not_noted_though_it_is_a_post(api: Api) -> None:
+    looking = [route for route in API_ROUTES if route.method != "GET" and not route.changes]
+    assert {action_of(route) for route in looking} >= {
+        "POST /templates/{templateId}/preview",
+        "POST /segments/{segmentId}/preview",
+    }
+    assert not [route for route in looking if route.method != "POST"]
+    _, made = await api.post("/templates", {"name": new_id(), "type": "text", "content": "Hello"})
+    assert (await api.post(f"/templates/{made['data']['id']}/preview"))[0] == 200
+    assert [each["action"] for each in await trail(api)] == ["POST /templates"]

@@ -109,7 +109,12 @@ async def test_every_route_but_the_public_ones_wants_a_token(api: Api) -> None:
         response = await api.http.request(route.method, path, json={})
         if response.status != 401 or route.public:
             public.add(route.path)
-    assert public == {"/api/v1/auth/login", "/api/v1/auth/refresh", "/api/v1/auth/logout"}
+    assert public == {
+        "/api/v1/auth/login",
+        "/api/v1/auth/refresh",
+        "/api/v1/auth/logout",
+        "/api/v1/auth/password/reset",
+    }
 
 
 @pytest.mark.parametrize("header", ["Basic dXNlcjpwYXNz", "Bearer", "Bearer ", "bearertoken"])

@@ -313,3 +313,49 @@ async def test_a_wrong_contact_is_422(api: Api, change: dict[str, object]) -> No
     body = {"accountId": await api.account(), "twitterUserId": user_id()} | change
     status, answer = await api.post("/contacts", body)
     assert (status, answer["code"]) == (422, "VALIDATION_ERROR")
+
+
+# --- consent
+
+
+async def test_consent_is_changed_with_its_source_and_time(api: Api) -> None:
+    contact_id = await api.contact(await api.account())
+    path = f"/contacts/{contact_id}"
+    _, answer = await api.put(path, {"consent": "opted_in", "consentSource": "shop form"})
+    consent = answer["data"]["consent"]
+    assert (consent["state"], consent["source"], consent["at"] is not None) == ("opted_in", "shop form", True)
+    given = {"state": "opted_out", "at": "2026-01-02T03:04:05Z", "source": "phone call"}
+    _, answer = await api.put(path, {"consent": given})
+    assert answer["data"]["consent"] == given
+    # Opted out once more: since when and how that is known stays.
+    _, answer = await api.put(path, {"consent": "opted_out", "displayName": "Ann"})
+    assert (answer["data"]["consent"], answer["data"]["displayName"]) == (given, "Ann")
+
+
+@pytest.mark.parametrize("consent", ["opted_in", "inbound", "none", {"state": "opted_in", "source": "newsletter"}])
+async def test_an_opt_out_is_not_undone_in_passing(api: Api, consent: object) -> None:
+    stopped = {"state": "opted_out", "at": NOW, "source": "stop_word"}
+    contact_id = await api.contact(await api.account(), consent=stopped)
+    path = f"/contacts/{contact_id}"
+    status, answer = await api.put(path, {"consent": consent, "displayName": "Ann"})
+    assert (status, answer["details"]["field"]) == (422, "consentSource")
+    before = await shown(api, contact_id)
+    assert (before["consent"]["state"], before["displayName"] == "Ann") == ("opted_out", False)
+    status, answer = await api.put(path, {"consent": consent, "consentSource": "called us on 3 May"})
+    state = consent["state"] if isinstance(consent, dict) else consent
+    assert (status, answer["data"]["consent"]["state"]) == (200, state)
+    if state != "none":
+        assert answer["data"]["consent"]["source"] == "called us on 3 May"
+
+
+@pytest.mark.parametrize("change", [{"consent": None}, {"consent": "maybe"}, {"consentSource": ""}])
+async def test_consent_that_makes_no_sense_is_422(api: Api, change: dict[str, object]) -> None:
+    contact_id = await api.contact(await api.account())
+    assert (await api.put(f"/contacts/{contact_id}", change))[0] == 422
+
+
+async def test_a_contact_shows_that_x_lets_nothing_through(api: Api) -> None:
+    account_id = await api.account()
+    blocked = await api.contact(account_id, suppression={"reason": "blocked", "at": NOW})
+    assert (await shown(api, blocked))["suppression"]["reason"] == "blocked"
+    assert (await shown(api, await api.contact(account_id)))["suppression"] is None

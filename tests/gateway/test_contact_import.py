@@ -92,6 +92,17 @@ async def test_an_import_does_not_undo_that_a_contact_opted_out(api: Api) -> Non
     assert (await contact(api, contact_id))["consent"] == consent
 
 
+async def test_a_row_that_says_how_a_contact_agreed_again_takes_an_opt_out_back(api: Api) -> None:
+    account_id, known = await api.account(), user_id()
+    consent = {"state": "opted_out", "at": None, "source": "message"}
+    contact_id = await api.contact(account_id, twitterUserId=known, consent=consent)
+    content = f"twitterUserId,consent,consentSource\n{known},opted_in,form of 3 May\n{user_id()},opted_in,form\n"
+    job = await imported(api, account_id, "csv", content)
+    again = (await contact(api, contact_id))["consent"]
+    assert (again["state"], again["source"]) == ("opted_in", "form of 3 May")
+    assert (await contact(api, job["results"][1]["contactId"]))["consent"]["source"] == "form"
+
+
 async def test_a_row_over_a_limit_fails_alone(api: Api) -> None:
     account_id, full = await api.account(), user_id()
     await api.contact(account_id, twitterUserId=full, tags=[f"t{n}" for n in range(100)])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
@@ -69,7 +70,9 @@ async def test_an_operation_answers_as_described_whatever_it_is_sent(
     api: Api, address: str, operation: APIOperation
 ) -> None:
     names = [name for name in NAME.findall(operation.path) if name not in PLAIN]
-    known = {name: await made(api, name, operation.path) for name in names}
+    known: dict[str, str] = {}
+    for name in names:
+        known[name] = await made(api, name, operation.path, known)
     await asyncio.to_thread(send_all_kinds, operation, address, api.token, known)
 
 
@@ -92,9 +95,19 @@ def send_all_kinds(operation: APIOperation, address: str, token: str, known: Map
             if known and mode == RIGHT and data.draw(st.booleans(), label="an id that exists"):
                 case.path_parameters = {**case.path_parameters, **known}
             assume(len(case.as_transport_kwargs(base_url=address)["url"]) + len(urlencode(case.query)) < LONGEST_LINE)
-            response = case.call(base_url=address, session=session)
-            case.validate_response(response, checks=CHECKS)
+            if mode == RIGHT:
+                # The maker of requests judges one anew whose id was exchanged, and may find the rest of it wrong.
+                assume(case.meta is None or not case.meta.generation.mode.is_negative)
+            # Where a link leads is no part of the description.
+            response = case.call(base_url=address, session=session, allow_redirects=False)
+            # Too large a body is refused before anybody looks at what is wrong with it.
+            too_large = response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            checks = [each for each in CHECKS if not (too_large and each is negative_data_rejection)]
+            case.validate_response(response, checks=checks)
 
         send(mode=RIGHT)
-        if {"parameters", "requestBody"} & set(operation.definition.raw):
+        raw = operation.definition.raw
+        # The headers that many operations share, which it refers to, take any text.
+        own = [parameter for parameter in raw.get("parameters", []) if "$ref" not in parameter]
+        if own or "requestBody" in raw:
             send(mode=GenerationMode.NEGATIVE)

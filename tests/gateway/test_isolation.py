@@ -15,6 +15,7 @@ import pytest
 from domain.ids import new_id
 from gateway.app import API_ROUTES
 from gateway.openapi import build, short_path
+from tests.gateway.campaigns import link, recipient
 from tests.gateway.conftest import Api
 from tests.gateway.people import colleague
 
@@ -25,11 +26,12 @@ LISTS = [
     for path, operations in DOCUMENT["paths"].items()
     if not NAME.search(path) and operations.get("get", {"security": []}).get("security") != []
 ]
+#: What asks for no token is nobody's own.
 OPERATIONS = [
     (method.upper(), path)
     for path, operations in DOCUMENT["paths"].items()
-    for method in operations
-    if NAME.search(path)
+    for method, operation in operations.items()
+    if NAME.search(path) and operation.get("security") != []
 ]
 
 
@@ -62,6 +64,17 @@ async def a_template(owner: Api) -> str:
     return str(answer["data"]["id"])
 
 
+async def a_campaign(owner: Api) -> str:
+    body = {"name": "January Promotion", "type": "promotional", "templateId": await a_template(owner)}
+    _, answer = await owner.post("/campaigns", body)
+    return str(answer["data"]["id"])
+
+
+async def a_link(owner: Api) -> str:
+    contact_id = await a_contact(owner)
+    return await link(owner, await recipient(owner, new_id(), new_id(), contact_id), contact_id)
+
+
 #: Makes what an id in a path stands for, for a merchant. What has a list that takes a POST with the example of the
 #: description needs no entry here.
 MAKERS: Mapping[str, Callable[[Api], Awaitable[str]]] = {
@@ -71,6 +84,8 @@ MAKERS: Mapping[str, Callable[[Api], Awaitable[str]]] = {
     "userId": colleague,
     "importId": an_import,
     "templateId": a_template,
+    "campaignId": a_campaign,
+    "code": a_link,
 }
 #: Parts of a path that are no ids.
 PLAIN = {"tagName": "vip"}
@@ -88,20 +103,23 @@ def body_of(method: str, path: str) -> Any:
     return BODIES.get((method, short_path(path)), example)
 
 
-async def made(owner: Api, name: str, path: str) -> str:
-    """Return the id of something new that the merchant has."""
+async def made(owner: Api, name: str, path: str, above_it: Mapping[str, str]) -> str:
+    """Return the id of something new that the merchant has; `above_it` are the ids before it in the path."""
     if name in MAKERS:
         return await MAKERS[name](owner)
     above = path[: path.index("{" + name)].rstrip("/")
     assert "post" in DOCUMENT["paths"].get(above, {}), f"nothing here makes a {name}: MAKERS needs an entry"
-    status, answer = await owner.post(above, body_of("POST", above))
+    status, answer = await owner.post(above.format(**above_it), body_of("POST", above))
     assert status == 200, f"the example of POST {above} makes no {name}: MAKERS needs an entry; {answer}"
     return str(answer["data"]["id"])
 
 
 async def filled(owner: Api, path: str) -> str:
     """Return a path with ids of things that the merchant has."""
-    values = PLAIN | {name: await made(owner, name, path) for name in NAME.findall(path) if name not in PLAIN}
+    values = dict(PLAIN)
+    for name in NAME.findall(path):
+        if name not in values:
+            values[name] = await made(owner, name, path, values)
     return path.format(**values)
 
 

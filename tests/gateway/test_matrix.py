@@ -7,6 +7,7 @@ import pytest
 from domain.ids import new_id
 from gateway.app import API_ROUTES
 from gateway.routing import API, AnyRoute
+from storage.campaigns import CampaignFields
 from storage.contact_imports import ContactImports, NewImport
 from storage.segments import SegmentDocument
 from storage.templates import TemplateFields
@@ -19,8 +20,18 @@ ROLES = ("owner", "admin", "agent", "viewer")
 #: Stands in a body for an account of the merchant that calls.
 OWN_ACCOUNT = "an account of the caller's"
 
+#: Stand in a body for a template and a contact of the merchant that calls.
+OWN_TEMPLATE = "a template of the caller's"
+OWN_CONTACT = "a contact of the caller's"
+
+#: Stands in a body for a contact of the merchant that calls.
+OTHER_CONTACT = "another contact of the caller's"
+
 #: Stands in a body for an e-mail address that nobody has.
 NEW_EMAIL = "an address of nobody's"
+
+#: The password of whoever calls, where a body has it.
+OLD_PASSWORD = "the password of the caller"
 
 #: Who may call what, and with what body; the shape of a route's path is its key.
 TABLE: dict[tuple[str, str], tuple[set[str], object]] = {
@@ -30,6 +41,11 @@ TABLE: dict[tuple[str, str], tuple[set[str], object]] = {
     ("PUT", "/accounts/{accountId}"): ({"owner", "admin"}, {"autoReplyEnabled": True}),
     ("DELETE", "/accounts/{accountId}"): ({"owner", "admin"}, None),
     ("GET", "/accounts/{accountId}/limits"): (set(ROLES), None),
+    ("PUT", "/api/v1/auth/password"): (
+        set(ROLES),
+        {"oldPassword": OLD_PASSWORD, "newPassword": "correct horse battery"},
+    ),
+    ("POST", "/users/{userId}/password-reset"): ({"owner", "admin"}, None),
     ("GET", "/users"): (set(ROLES), None),
     ("POST", "/users"): ({"owner", "admin"}, {"email": NEW_EMAIL, "name": "Ann", "roles": ["agent"]}),
     ("GET", "/users/{userId}"): (set(ROLES), None),
@@ -51,6 +67,7 @@ TABLE: dict[tuple[str, str], tuple[set[str], object]] = {
         {"accountId": OWN_ACCOUNT, "format": "csv", "content": "twitterUserId\n4711\n"},
     ),
     ("GET", "/contacts/imports/{importId}"): (set(ROLES), None),
+    ("POST", "/contacts/{contactId}/merge"): ({"owner", "admin", "agent"}, {"contactId": OTHER_CONTACT}),
     ("POST", "/contacts/{contactId}/tags"): ({"owner", "admin", "agent"}, {"tags": ["vip"]}),
     ("DELETE", "/contacts/{contactId}/tags/{tagName}"): ({"owner", "admin", "agent"}, None),
     ("GET", "/conversations"): (set(ROLES), None),
@@ -59,6 +76,13 @@ TABLE: dict[tuple[str, str], tuple[set[str], object]] = {
     ("POST", "/conversations/{conversationId}/messages"): ({"owner", "admin", "agent"}, {"content": "hello"}),
     ("POST", "/conversations/{conversationId}/assign"): ({"owner", "admin", "agent"}, {"userId": None}),
     ("PUT", "/conversations/{conversationId}/close"): ({"owner", "admin", "agent"}, {"reason": "resolved"}),
+    ("PUT", "/conversations/{conversationId}/read"): ({"owner", "admin", "agent"}, None),
+    ("GET", "/conversations/unread"): (set(ROLES), None),
+    ("GET", "/conversations/{conversationId}/notes"): (set(ROLES), None),
+    ("POST", "/conversations/{conversationId}/notes"): ({"owner", "admin", "agent"}, {"text": "a regular"}),
+    ("PUT", "/conversations/{conversationId}/notes/{noteId}"): ({"owner", "admin", "agent"}, {"text": "a regular"}),
+    ("DELETE", "/conversations/{conversationId}/notes/{noteId}"): ({"owner", "admin", "agent"}, None),
+    ("GET", "/messages/search"): (set(ROLES), None),
     ("GET", "/templates"): (set(ROLES), None),
     ("POST", "/templates"): ({"owner", "admin"}, {"name": "Welcome Message", "content": "Hi {{name}}"}),
     ("GET", "/templates/{templateId}"): (set(ROLES), None),
@@ -71,7 +95,30 @@ TABLE: dict[tuple[str, str], tuple[set[str], object]] = {
     ("PUT", "/segments/{segmentId}"): ({"owner", "admin"}, {"name": "Updated VIP Customers"}),
     ("DELETE", "/segments/{segmentId}"): ({"owner", "admin"}, None),
     ("POST", "/segments/{segmentId}/preview"): (set(ROLES), None),
+    ("GET", "/campaigns"): (set(ROLES), None),
+    ("POST", "/campaigns"): (
+        {"owner", "admin"},
+        {"name": "January Promotion", "type": "promotional", "templateId": OWN_TEMPLATE},
+    ),
+    ("GET", "/campaigns/{campaignId}"): (set(ROLES), None),
+    ("PUT", "/campaigns/{campaignId}"): ({"owner", "admin"}, {"name": "Updated Campaign Name"}),
+    ("DELETE", "/campaigns/{campaignId}"): ({"owner", "admin"}, None),
+    ("POST", "/campaigns/{campaignId}/start"): ({"owner", "admin"}, None),
+    ("POST", "/campaigns/{campaignId}/pause"): ({"owner", "admin"}, None),
+    ("POST", "/campaigns/{campaignId}/resume"): ({"owner", "admin"}, None),
+    ("POST", "/campaigns/{campaignId}/retry-failed"): ({"owner", "admin"}, None),
+    ("POST", "/campaigns/{campaignId}/unschedule"): ({"owner", "admin"}, None),
+    ("POST", "/campaigns/{campaignId}/cancel"): ({"owner", "admin"}, None),
+    ("POST", "/campaigns/{campaignId}/test"): ({"owner", "admin"}, {"contactIds": [OWN_CONTACT]}),
+    ("GET", "/campaigns/{campaignId}/metrics"): (set(ROLES), None),
+    ("GET", "/campaigns/{campaignId}/recipients"): (set(ROLES), None),
+    ("GET", "/campaigns/{campaignId}/runs"): (set(ROLES), None),
+    ("GET", "/campaigns/{campaignId}/results"): (set(ROLES), None),
+    ("GET", "/events"): (set(ROLES), None),
 }
+
+#: What is asked of routes that answer nothing without it.
+QUERIES = {"/messages/search": "?q=order"}
 
 
 def name(route: AnyRoute) -> str:
@@ -86,8 +133,17 @@ async def filled(body: object, owner: Api) -> object:
     """Return a body with the id of an account of this merchant where it stands for one."""
     if isinstance(body, dict) and body.get("accountId") == OWN_ACCOUNT:
         return body | {"accountId": await owner.account()}
+    if isinstance(body, dict) and body.get("oldPassword") == OLD_PASSWORD:
+        password_hash = await owner.deps.passwords.hash(OLD_PASSWORD)
+        await colleague(owner, *owner.roles, _id=owner.user_id, passwordHash=password_hash)
+    if isinstance(body, dict) and body.get("contactId") == OTHER_CONTACT:
+        return body | {"contactId": await owner.contact(await owner.account())}
     if isinstance(body, dict) and body.get("email") == NEW_EMAIL:
         return body | {"email": f"{new_id()}@example.com"}
+    if isinstance(body, dict) and body.get("templateId") == OWN_TEMPLATE:
+        return body | {"templateId": await template(owner)}
+    if isinstance(body, dict) and body.get("contactIds") == [OWN_CONTACT]:
+        return body | {"contactIds": [await owner.contact(await owner.account())]}
     return body
 
 
@@ -128,6 +184,31 @@ async def segment(owner: Api) -> str:
     return (await owner.deps.repositories.segments.add(new))["_id"]
 
 
+async def campaign(owner: Api) -> str:
+    """Return the id of a draft that this merchant has."""
+    fields: CampaignFields = {
+        "name": "January Promotion",
+        "type": "promotional",
+        "accountId": None,
+        "templateId": await template(owner),
+        "segmentIds": [],
+        "excludeSegmentIds": [],
+        "schedule": {"startAt": None, "endAt": None, "recurrence": None, "timezone": "UTC"},
+        "variables": {},
+        "variants": [],
+        "controlShare": 0.0,
+    }
+    return (await owner.deps.repositories.campaigns.add(owner.merchant_id, new_id(), fields, NOW))["_id"]
+
+
+async def note(owner: Api, conversation_id: str) -> str:
+    """Return the id of a note of this person's about a conversation."""
+    notes = owner.deps.repositories.notes
+    added = await notes.add(owner.merchant_id, conversation_id, new_id(), owner.user_id, "a regular", NOW)
+    assert added is not None
+    return added["_id"]
+
+
 async def path_of(route: AnyRoute, owner: Api) -> str:
     """Return the route's path with ids of documents that this merchant has."""
     account_id = await owner.account()
@@ -145,7 +226,9 @@ async def path_of(route: AnyRoute, owner: Api) -> str:
         importId=await contact_import(owner, account_id),
         templateId=await template(owner),
         segmentId=await segment(owner),
-    )
+        campaignId=await campaign(owner),
+        noteId=await note(owner, conversation_id),
+    ) + QUERIES.get(route.path.removeprefix(API), "")
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -173,6 +256,8 @@ async def test_an_id_of_another_merchant_is_as_unknown_as_any(api: Api, route: A
         importId=new_id(),
         templateId=new_id(),
         segmentId=new_id(),
+        campaignId=new_id(),
+        noteId=new_id(),
     )
     stranger = api.other_merchant()
     status, answer = await stranger.call(route.method, foreign, json=body)

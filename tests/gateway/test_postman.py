@@ -54,6 +54,7 @@ def test_every_operation_is_in_the_collection_once_but_what_only_x_can_sign() ->
     assert {path for _, path in described - set(collected)} <= {
         "/api/v1/mkt-x/webhooks/twitter",
         "/api/v1/mkt-x/events",
+        "/l/{code}",
     }
     assert set(collected) <= described
 

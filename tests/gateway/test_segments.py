@@ -7,7 +7,6 @@ import pytest
 
 from domain.errors import Conflict
 from domain.ids import new_id
-from domain.segment_conditions import read_conditions
 from tests.gateway.conftest import NOW, Api
 
 IS_VIP = {"field": "tags", "operator": "contains", "value": "vip"}
@@ -197,10 +196,3 @@ async def test_a_change_meanwhile_is_not_overwritten(api: Api) -> None:
     await segments.counted(known, 7, NOW)
     _, answer = await api.get(f"/segments/{segment_id}")
     assert (answer["data"]["name"], answer["data"]["contactCount"]) == ("First", 0)
-
-
-async def test_a_condition_on_tags_reads_the_index_of_tags(api: Api) -> None:
-    await vips(api, 5)
-    query = await api.deps.repositories.segments.query(api.merchant_id, read_conditions([IS_VIP]), NOW)
-    plan = await api.database["contacts"].find(query).sort({"_id": -1}).explain()
-    assert "merchantId_1_tags_1__id_1" in str(plan["queryPlanner"])

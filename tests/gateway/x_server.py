@@ -1,4 +1,7 @@
-"""A small X over real HTTP: just what connecting and disconnecting an account calls."""
+"""A small X over real HTTP: just what connecting and disconnecting an account calls, and uploads of small pictures.
+
+Under /web it stands in for the example sites of the API description.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import re
 from dataclasses import dataclass, field
 
 from aiohttp import web
+
+from tests.actors.clients.media import PNG
 
 
 @dataclass
@@ -25,6 +30,10 @@ class XState:
             "name": f"Name of {username}",
             "profile_image_url": "https://pbs.example/a.png",
         }
+
+
+async def picture(_: web.Request) -> web.Response:
+    return web.Response(body=PNG, content_type="image/png")
 
 
 def x_application(state: XState) -> web.Application:
@@ -58,6 +67,12 @@ def x_application(state: XState) -> web.Application:
         state.revoked.append(user_of(request)["token"])
         return web.json_response({"access_token": "-"})
 
+    async def upload(request: web.Request) -> web.Response:
+        user_of(request)
+        return web.json_response({"data": {"id": "77", "media_key": "3_77"}})
+
+    app.router.add_post("/2/media/upload", upload)
+    app.router.add_get("/web/{name:.*}", picture)
     app.router.add_get("/2/users/me", me)
     app.router.add_post("/2/account_activity/webhooks/{id}/subscriptions/all", subscribe)
     app.router.add_delete("/2/account_activity/webhooks/{id}/subscriptions/{user}/all", unsubscribe)

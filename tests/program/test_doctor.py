@@ -115,6 +115,7 @@ async def test_settings_for_production_are_all_well() -> None:
         (doctor_settings.listening, {"host": "0.0.0.0"}, Outcome.OK),
         (doctor_settings.database_address, {"mongodb_uri": SecretStr("")}, Outcome.WARNING),
         (doctor_settings.sending_limit, {"x_messages_per_day": 501}, Outcome.WARNING),
+        (doctor_settings.links, {"fetch_private_addresses": True}, Outcome.WARNING),
     ],
 )
 async def test_a_dangerous_setting_is_found(look: Look, changes: dict[str, Any], expected: Outcome) -> None:
@@ -232,6 +233,17 @@ async def test_missing_indexes_are_found(settings: Settings, database: Database)
         finding = await named("indexes").look(installation)
     assert finding.outcome is Outcome.WARNING
     assert "messages.accountId_1_twitterMessageId_1" in finding.found
+
+
+async def test_what_was_put_aside_is_counted(settings: Settings, database: Database) -> None:
+    look = named("dead letters").look
+    await database["deadLetters"].insert_one({"_id": "1", "reason": "unknown_account"})
+    async with installation_of(settings, database) as installation:
+        finding = await look(installation)
+        assert (finding.outcome, "1 events" in finding.found) == (Outcome.WARNING, True)
+        await database["deadLetters"].insert_many([{"_id": number, "reason": "failed: KeyError"} for number in (2, 3)])
+        finding = await look(installation)
+        assert (finding.outcome, "2 documents" in finding.found) == (Outcome.WARNING, True)
 
 
 async def test_a_key_that_does_not_open_the_tokens_has_failed(settings: Settings, database: Database) -> None:

@@ -124,3 +124,33 @@ async def test_an_upload_with_missing_bytes_is_not_finished(shop: Shop) -> None:
     assert (await shop.call("POST", f"/2/media/upload/{media_id}/finalize")).status == 400
     over = await multipart(shop, f"/2/media/upload/{media_id}/append", b"123456", segment_index="1")
     assert over.status == 400
+
+
+async def test_media_goes_with_choices_and_is_shown_with_the_message(shop: Shop) -> None:
+    uploaded = (await upload(shop)).body["data"]
+    attachment = {"type": "media", "media": {"id": uploaded["id"]}}
+    choices = {"type": "options", "options": [{"label": "Red", "metadata": "r"}]}
+    sent = await shop.call("POST", NEW, old_style("which?", attachment=attachment, quick_reply=choices))
+    assert sent.status == 200
+    async with shop.http.get(f"{shop.base}/sandbox/messages?sender=100") as response:
+        (shown,) = (await response.json())["messages"]
+    assert shown["media"] == {"id": uploaded["id"], "type": "photo"}
+    assert shown["quick_reply"] == choices
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "beginning"),
+    [
+        ("tracking.png", "image/png", b"\x89PNG\r\n\x1a\n"),
+        ("a/b.JPG", "image/jpeg", b"\xff\xd8\xff"),
+        ("wave.gif", "image/gif", b"GIF89a"),
+        ("clip.mp4", "video/mp4", b"\x00\x00\x00\x18ftyp"),
+        ("", "text/html", b"<!doctype html>"),
+    ],
+)
+async def test_the_stand_in_of_example_sites_has_a_file_of_every_kind(
+    shop: Shop, path: str, content_type: str, beginning: bytes
+) -> None:
+    async with shop.http.get(f"{shop.base}/sandbox/web/{path}") as response:
+        assert (response.status, response.content_type) == (200, content_type)
+        assert (await response.read()).startswith(beginning)

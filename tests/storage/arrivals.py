@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+from config.settings import Settings
 from domain.events import EventKind, Profile, XEvent
 from storage.account_directory import AccountDirectory
 from storage.client import Client, Database, Document
+from storage.erased_people import ErasedPeople
 from storage.inbox import Inbox
 from storage.ingest import Ingest
 
@@ -50,8 +52,9 @@ async def connect(database: Database, shop: str = "100") -> str:
     return account_id
 
 
-def ingest_of(client: Client, database: Database, name: str = "ingest") -> Ingest:
-    return Ingest(client, database, AccountDirectory(database), Clock(), name=name)
+def ingest_of(client: Client, database: Database, name: str = "ingest", erased: ErasedPeople | None = None) -> Ingest:
+    erased = erased or ErasedPeople(database, Settings())
+    return Ingest(client, database, AccountDirectory(database), Clock(), erased=erased, name=name)
 
 
 async def arrive(inbox: Inbox, database: Database, *events: XEvent) -> list[Document]:

@@ -23,7 +23,8 @@ from storage.account_directory import AccountDirectory
 from storage.accounts import Accounts, Identity, Tokens
 from storage.actor_states import ActorStates, StaleActor
 from storage.client import Client, Database, check, close_client, database_of, open_client
-from storage.contacts import ContactFilter, Contacts
+from storage.contact_queries import ContactFilter
+from storage.contacts import Contacts
 from storage.conversations import Assignee, ConversationFilter, Conversations
 from storage.encryption import key_ring
 from storage.epochs import next_epoch

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,10 +18,20 @@ from domain.events import EventKind, Profile, XEvent
 from storage.client import Client, Database, Document
 from storage.contact_erasure import ContactErasures, resume_erasures
 from storage.encryption import KeyRing
+from storage.erased_people import ErasedPeople
 from storage.idempotency import IdempotencyKeys
 from storage.inbox import Inbox
 from storage.ingest import Ingest, Superseded
-from tests.storage.arrivals import START, Clock, arrive, connect, event, everything, ingest_of, message
+from tests.storage.arrivals import (
+    START,
+    Clock,
+    arrive,
+    connect,
+    event,
+    everything,
+    ingest_of,
+    message,
+)
 
 PERSON = "98765432101234"
 SECRETS = (PERSON, "planted_username", "Planted Name", "planted text", "planted note")
@@ -38,9 +49,9 @@ def inbox(client: Client, database: Database) -> Inbox:
 
 
 @pytest.fixture
-async def ingest(client: Client, database: Database) -> Ingest:
+async def ingest(client: Client, database: Database, settings: Settings) -> Ingest:
     await connect(database)
-    return ingest_of(client, database)
+    return ingest_of(client, database, erased=ErasedPeople(database, settings))
 
 
 def planted(number: int = 0, **changes: Any) -> XEvent:
@@ -164,7 +175,7 @@ async def test_what_others_have_is_left(
 
 
 async def test_the_receipt_proves_what_was_erased_without_saying_whose_it_was(
-    erasures: ContactErasures, ingest: Ingest, inbox: Inbox, database: Database
+    erasures: ContactErasures, ingest: Ingest, inbox: Inbox, database: Database, settings: Settings
 ) -> None:
     contact_id = await full_house(ingest, inbox, database)
     await erasures.erase("m1", contact_id, "the-user", CLOCK)
@@ -182,8 +193,9 @@ async def test_the_receipt_proves_what_was_erased_without_saying_whose_it_was(
     }
     assert (receipt["_id"], receipt["merchantId"], receipt["requestedByUserId"]) == (contact_id, "m1", "the-user")
     assert receipt["requestedAt"] <= receipt["completedAt"]
-    assert receipt["subject"] == erasures.fingerprint(PERSON)
-    assert receipt["subject"] != erasures.fingerprint(PERSON + "0")
+    people = ErasedPeople(database, settings)
+    assert receipt["subject"] == people.fingerprint(PERSON)
+    assert receipt["subject"] != people.fingerprint(PERSON + "0")
 
 
 async def test_another_merchant_can_not_erase_it(
@@ -324,6 +336,45 @@ async def test_a_send_that_is_under_way_ends_first_so_that_its_echo_is_known(
     result = await ingest.apply(await arrive(inbox, database, planted(9, outbound=True, x_id="777")))
     assert result.duplicates == 1
     assert await places_of_secrets(database) == set()
+
+
+async def test_an_echo_of_a_send_that_was_erased_in_doubt_does_not_bring_the_contact_back(
+    erasures: ContactErasures, ingest: Ingest, inbox: Inbox, database: Database
+) -> None:
+    await ingest.apply(await arrive(inbox, database, planted(1)))
+    await erasures.erase("m1", await contact_id_of(database), "user", CLOCK)
+    await ingest.apply(await arrive(inbox, database, planted(2, outbound=True), message("kept", user="200")))
+    assert await places_of_secrets(database) == set()
+    assert await database["contacts"].distinct("twitterUserId") == ["200"]
+    assert await inbox.pending() == 0
+
+
+async def test_an_echo_that_comes_while_the_contact_is_being_erased_does_not_bring_it_back(
+    ingest: Ingest, inbox: Inbox, database: Database
+) -> None:
+    people = [{"contactId": "c", "accountId": "account-100", "forUserId": "100", "twitterUserId": PERSON}]
+    await database["erasures"].insert_one({"_id": "c", "merchantId": "m1", "people": people})
+    await ingest.apply(await arrive(inbox, database, replace(planted(1, outbound=True), at=START)))
+    assert await everything(database, "contacts") == []
+    assert await everything(database, "messages") == []
+
+
+@pytest.mark.parametrize("whose", ["another person", "another account", "later"])
+async def test_an_echo_that_has_nothing_to_do_with_the_erasure_is_taken(
+    erasures: ContactErasures, ingest: Ingest, inbox: Inbox, database: Database, whose: str
+) -> None:
+    await connect(database, "101")
+    await ingest.apply(await arrive(inbox, database, planted(1)))
+    await erasures.erase("m1", await contact_id_of(database), "user", CLOCK)
+    echo = {
+        "another person": message("hi", user="201", outbound=True),
+        "another account": planted(2, outbound=True, shop="101"),
+        "later": replace(planted(2, outbound=True), at=CLOCK.now() + timedelta(minutes=2)),
+    }[whose]
+    await ingest.apply(await arrive(inbox, database, echo))
+    (stored,) = await everything(database, "messages", source="native")
+    assert stored["twitterMessageId"] == echo.data["twitterMessageId"]
+    assert await database["contacts"].count_documents({"_id": stored["contactId"]}) == 1
 
 
 async def test_several_erasures_of_one_contact_at_once_erase_it_once(

@@ -6,7 +6,7 @@ import pytest
 from pymongo.errors import DuplicateKeyError
 
 from storage.client import Database, Document
-from storage.contacts import ContactFilter, _query
+from storage.contact_queries import ContactFilter, contact_query
 from storage.indexes import INDEXES, ensure_indexes
 
 
@@ -42,9 +42,9 @@ ANY = {"$in": ["open", "closed"]}
 @pytest.mark.parametrize(
     ("collection", "query", "sort"),
     [
-        ("contacts", _query("m", ContactFilter()), NEWEST_CONTACT),
-        ("contacts", _query("m", ContactFilter(account_id="a")), NEWEST_CONTACT),
-        ("contacts", _query("m", ContactFilter(tags=("vip",))), NEWEST_CONTACT),
+        ("contacts", contact_query("m", ContactFilter()), NEWEST_CONTACT),
+        ("contacts", contact_query("m", ContactFilter(account_id="a")), NEWEST_CONTACT),
+        ("contacts", contact_query("m", ContactFilter(tags=("vip",))), NEWEST_CONTACT),
         ("conversations", {"merchantId": "m", "status": ANY}, NEWEST_CONVERSATION),
         ("conversations", {"merchantId": "m", "status": "open", "accountId": "a"}, NEWEST_CONVERSATION),
         ("conversations", {"merchantId": "m", "status": ANY, "assignedToUserId": None}, NEWEST_CONVERSATION),
@@ -66,7 +66,7 @@ async def test_a_search_is_one_range_of_the_index(database: Database) -> None:
         for n in range(500)
     ]
     await database["contacts"].insert_many(people)
-    query = _query("m", ContactFilter(search="person77"))
+    query = contact_query("m", ContactFilter(search="person77"))
     command = {"find": "contacts", "filter": query, "sort": NEWEST_CONTACT, "limit": 20}
     explained = await database.command("explain", command, verbosity="executionStats")
     assert explained["executionStats"]["nReturned"] == 1

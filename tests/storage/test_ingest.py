@@ -322,3 +322,43 @@ async def test_a_first_message_at_the_moment_its_contact_is_made_by_hand_joins_i
         assert await database["contacts"].count_documents({"twitterUserId": str(number)}) == 1
     assert await inbox.pending() == 0
     await check_counters(database)
+
+
+async def test_an_opt_out_and_its_one_confirmation_are_stored_with_the_message(
+    client: Client, database: Database
+) -> None:
+    account_id = await connect(database)
+    ingest, inbox = ingest_of(client, database), Inbox(client, database)
+    stop = message("STOP", x_id="77")
+    first = await ingest.apply(await arrive(inbox, database, message("hi"), stop))
+    assert first.waiting_accounts == {account_id}
+    again = await ingest.apply(await arrive(inbox, database, stop))
+    assert again.waiting_accounts == frozenset()
+    (contact,) = await everything(database, "contacts")
+    assert (contact["consent"]["state"], contact["consent"]["source"]) == ("opted_out", "stop_word")
+    (confirmation,) = await everything(database, "messages", source="consent")
+    assert (confirmation["status"], confirmation["accountId"]) == ("queued", account_id)
+    await check_counters(database)
+
+
+async def test_an_account_that_has_set_words_of_its_own_is_heeded_by_them(client: Client, database: Database) -> None:
+    await connect(database)
+    settings = {"stopWords": ["basta"], "startWords": ["ancora"], "optOutConfirmation": "Fatto."}
+    await database["accounts"].update_one({}, {"$set": settings})
+    ingest, inbox = ingest_of(client, database), Inbox(client, database)
+    await ingest.apply(await arrive(inbox, database, message("Basta!", user="200"), message("ancora", user="201")))
+    states = {c["twitterUserId"]: c["consent"]["state"] for c in await everything(database, "contacts")}
+    assert states == {"200": "opted_out", "201": "opted_in"}
+    (confirmation,) = await everything(database, "messages", source="consent")
+    assert confirmation["content"] == "Fatto."
+
+
+async def test_a_block_suppresses_and_a_message_lifts_it(client: Client, database: Database) -> None:
+    await connect(database)
+    ingest, inbox = ingest_of(client, database), Inbox(client, database)
+    await ingest.apply(await arrive(inbox, database, event(EventKind.BLOCK)))
+    (contact,) = await everything(database, "contacts")
+    assert contact["suppression"]["reason"] == "blocked"
+    await ingest.apply(await arrive(inbox, database, message("hi", 1)))
+    (contact,) = await everything(database, "contacts")
+    assert contact["suppression"] is None

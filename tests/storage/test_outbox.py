@@ -60,7 +60,7 @@ MOVES: dict[str, tuple[Callable[[Outbox, str], Awaitable[object]], MessageStatus
     "confirm": (lambda outbox, m: outbox.confirm(m, f"x-{m}", LATER, settled_by="answer"), MessageStatus.SENT),
     "release": (lambda outbox, m: outbox.release(m), MessageStatus.QUEUED),
     "doubt": (lambda outbox, m: outbox.doubt([m]), MessageStatus.UNKNOWN),
-    "fail": (lambda outbox, m: outbox.fail(m, Failure("refused", 5, "no")), MessageStatus.FAILED),
+    "fail": (lambda outbox, m: outbox.fail(m, Failure("refused", 5, "no"), LATER), MessageStatus.FAILED),
 }
 
 
@@ -170,8 +170,8 @@ async def test_the_same_id_under_another_account_is_another_message(desk: Desk) 
 
 async def test_a_failure_is_kept_with_its_reason_and_told_once(desk: Desk) -> None:
     await desk.queue(status="sending")
-    assert await desk.outbox.fail("m1", Failure("refused", 349, "No")) is True
-    assert await desk.outbox.fail("m1", Failure("later", None, "")) is False
+    assert await desk.outbox.fail("m1", Failure("refused", 349, "No"), LATER) is True
+    assert await desk.outbox.fail("m1", Failure("later", None, ""), LATER) is False
     assert (await desk.get())["failure"] == {"reason": "refused", "code": 349, "text": "No"}
 
 
@@ -196,3 +196,39 @@ async def test_the_sender_of_an_account_is_known(desk: Desk) -> None:
     assert sender is not None
     assert (sender["merchantId"], sender["twitterUserId"], sender["connected"]) == ("m1", "100", True)
     assert await desk.outbox.sender("nothing") is None
+
+
+async def test_a_refusal_of_the_contact_suppresses_it_with_the_message(desk: Desk) -> None:
+    await desk.queue(status="sending")
+    assert await desk.outbox.fail("m1", Failure("recipient_refuses_messages", 349, "no"), LATER)
+    (contact,) = await everything(desk.database, "contacts")
+    assert contact["suppression"] == {"reason": "recipient_refuses_messages", "at": LATER}
+    await desk.database["contacts"].update_one({}, {"$set": {"suppression": None}})
+    assert not await desk.outbox.fail("m1", Failure("recipient_refuses_messages", 349, "no"), LATER)
+    await desk.queue("m2", status="sending")
+    assert await desk.outbox.fail("m2", Failure("message_too_long", 354, "no"), LATER)
+    (contact,) = await everything(desk.database, "contacts")
+    assert contact["suppression"] is None
+
+
+async def test_what_is_held_back_ends_failed_while_it_waits_and_not_later(desk: Desk) -> None:
+    await desk.queue("waits")
+    await desk.queue("under-way", status="sending")
+    assert await desk.outbox.refuse("waits", "opted_out", LATER)
+    assert not await desk.outbox.refuse("waits", "opted_out", LATER)
+    assert not await desk.outbox.refuse("under-way", "opted_out", LATER)
+    stored = await desk.get("waits")
+    assert (stored["status"], stored["failure"]["reason"], "pending" in stored) == ("failed", "opted_out", False)
+    assert await desk.status("under-way") == "sending"
+
+
+async def test_the_receiver_of_a_message_is_as_it_is_now(desk: Desk) -> None:
+    await desk.queue("waits")
+    await desk.queue("under-way", status="sending")
+    await desk.queue("nobodys", contactId="gone")
+    await desk.database["contacts"].update_one({}, {"$set": {"consent.state": "opted_out"}})
+    ids = ("waits", "under-way", "nobodys", "unknown")
+    found = await asyncio.gather(*(desk.outbox.receiver(each) for each in ids))
+    assert found[0] is not None
+    assert found[0]["consent"]["state"] == "opted_out"
+    assert found[1:] == [None, None, None]

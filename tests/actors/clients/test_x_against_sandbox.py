@@ -15,16 +15,19 @@ from pydantic import SecretStr
 
 from actors.clients.x_app import XApp
 from actors.clients.x_client import XClient
-from actors.clients.x_models import CallToAction, QuickReply
 from actors.clients.x_transport import XApiError
 from config.settings import Settings
 from domain.clock import SystemClock
 from domain.events import EventKind, XEvent
+from domain.message_matching import same_text
+from domain.outgoing_content import OutgoingContent
+from domain.templates import Button, QuickReply
 from domain.x_errors import FailureKind
 from domain.x_normalise import normalise
 from domain.x_signature import crc_answer, is_signed
 from sandbox.server import running
 from sandbox.world import World
+from tests.actors.clients.media import media_file
 
 KEY, SECRET, BEARER = "key", "consumer-secret", "bearer"
 
@@ -100,7 +103,7 @@ async def test_the_accounts_name_is_read(client):
 
 
 async def test_what_is_sent_is_found_in_the_list_of_messages(client):
-    sent = await client.send_message("200", "Hello & 世界")
+    sent = await client.send_message("200", OutgoingContent("Hello & 世界"))
 
     (found,) = await client.messages_with("200", 5)
 
@@ -112,7 +115,12 @@ async def test_what_is_sent_is_found_in_the_list_of_messages(client):
 
 async def test_choices_and_buttons_are_sent(client):
     sent = await client.send_message(
-        "200", "Which?", quick_replies=[QuickReply("Red", "r")], ctas=[CallToAction("Open", "https://shop.example")]
+        "200",
+        OutgoingContent(
+            "Which?",
+            options=(QuickReply("Red", metadata="r"),),
+            buttons=(Button("Open", "https://shop.example"),),
+        ),
     )
 
     assert [message.id for message in await client.messages_with("200", 5)] == [sent.event_id]
@@ -125,14 +133,14 @@ async def test_choices_and_buttons_are_sent(client):
 async def test_media_is_uploaded_and_sent(client, monkeypatch, size, media_type, category):
     monkeypatch.setattr("actors.clients.x_media._LONGEST_PAUSE_S", 0.0)
 
-    media_id = await client.upload_media(bytes(size), media_type, category)
+    media_id = await client.upload_media(media_file(bytes(size), media_type, category))
 
-    assert (await client.send_message("200", "look", media_id)).event_id
+    assert (await client.send_message("200", OutgoingContent("look", media_id))).event_id
 
 
 async def test_a_message_to_nobody_is_the_recipients_failure(client):
     with pytest.raises(XApiError) as refused:
-        await client.send_message("999999", "hi")
+        await client.send_message("999999", OutgoingContent("hi"))
 
     assert refused.value.failure.kind is FailureKind.RECIPIENT
 
@@ -175,7 +183,24 @@ async def test_what_customers_and_the_shop_write_arrives_as_events(app, client, 
     assert event.data == {"twitterMessageId": written.id, "direction": "inbound", "text": "Is it red?"}
     assert event.profile["username"] == "ann_x"
 
-    sent = await client.send_message("200", "It is")
+    sent = await client.send_message("200", OutgoingContent("It is"))
     echo = await webhook.next(EventKind.MESSAGE)
     assert echo.key == f"dm:100:{sent.event_id}"
     assert (echo.data["direction"], echo.data["isEcho"], echo.participant_id) == ("outbound", True, "200")
+
+
+async def test_the_echo_of_a_message_with_media_has_the_text_that_was_sent(app, client, webhook):
+    registered = await app.register_webhook(webhook.url)
+    await app.subscribe(client, registered.id)
+    media_id = await client.upload_media(media_file(bytes(1000), "image/png", "dm_image"))
+
+    sent = await client.send_message("200", OutgoingContent("look: https://shop.example/a", media_id))
+    echo = await webhook.next(EventKind.MESSAGE)
+
+    assert echo.data["twitterMessageId"] == sent.event_id
+    assert [each["mediaId"] for each in echo.data["attachments"]] == [media_id]
+    assert same_text("look: https://shop.example/a", echo.data["text"])
+    assert not same_text("another", echo.data["text"])
+    # The list that doubts are settled by shows the link of the media too.
+    (listed,) = await client.messages_with("200", 5)
+    assert same_text("look: https://shop.example/a", listed.text)

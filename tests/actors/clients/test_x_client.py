@@ -10,13 +10,16 @@ import orjson
 import pytest
 
 from actors.clients.x_app import XApp
-from actors.clients.x_models import CallToAction, QuickReply, XMessage, XUser
+from actors.clients.x_models import XMessage, XUser
 from actors.clients.x_transport import MOST_ANSWER_BYTES, XApiError
 from domain.clock import SystemClock
 from domain.errors import InvalidContent
+from domain.outgoing_content import OutgoingContent
+from domain.templates import Button, QuickReply
 from domain.x_errors import FailureKind
 from domain.x_rate_headers import ReportedWindow
 from tests.actors.clients.conftest import x_settings
+from tests.actors.clients.media import media_file
 from tests.actors.clients.x_server import TOKEN, TOKEN_SECRET, breaks_off, hangs_up, never_answers, says, writes
 
 SEND = "POST /2/dm_conversations/with/200/messages"
@@ -34,7 +37,7 @@ async def failure_of(awaitable):
 async def test_a_message_is_sent_signed_over_the_address_really_called(x_server, x_client):
     x_server.answers[SEND] = SENT
 
-    sent = await x_client.send_message("200", "Hello, 世界 & co")
+    sent = await x_client.send_message("200", OutgoingContent("Hello, 世界 & co"))
 
     assert (sent.event_id, sent.conversation_id) == ("9001", "100-200")
     (call,) = x_server.calls
@@ -46,7 +49,7 @@ async def test_a_message_is_sent_signed_over_the_address_really_called(x_server,
 async def test_a_wrong_token_secret_does_not_pass_the_check(x_server, x_app):
     x_server.answers[SEND] = SENT
 
-    await x_app.client_for(TOKEN, "another-secret").send_message("200", "hi")
+    await x_app.client_for(TOKEN, "another-secret").send_message("200", OutgoingContent("hi"))
 
     assert not x_server.calls[0].signed
 
@@ -54,7 +57,7 @@ async def test_a_wrong_token_secret_does_not_pass_the_check(x_server, x_app):
 async def test_an_attachment_goes_with_the_message(x_server, x_client):
     x_server.answers[SEND] = SENT
 
-    await x_client.send_message("200", "", "77")
+    await x_client.send_message("200", OutgoingContent("", "77"))
 
     assert orjson.loads(x_server.calls[0].body) == {"attachments": [{"media_id": "77"}]}
 
@@ -63,7 +66,7 @@ async def test_the_limits_of_an_answer_are_handed_on(x_server, x_client):
     headers = {"x-rate-limit-limit": "15", "x-rate-limit-remaining": "3", "x-rate-limit-reset": "1790000000"}
     x_server.answers[SEND] = says({"data": {"dm_event_id": "1", "dm_conversation_id": "c"}}, 201, headers)
 
-    sent = await x_client.send_message("200", "hi")
+    sent = await x_client.send_message("200", OutgoingContent("hi"))
 
     assert sent.headers.quarter_hour == ReportedWindow(15, 3, datetime.fromtimestamp(1790000000, UTC))
 
@@ -73,10 +76,12 @@ async def test_quick_replies_and_buttons_go_through_the_older_endpoint(x_server,
 
     sent = await x_client.send_message(
         "200",
-        "Which?",
-        "77",
-        quick_replies=[QuickReply("Red", "opt_red", "A colour"), QuickReply("Blue")],
-        ctas=[CallToAction("Open", "https://shop.example")],
+        OutgoingContent(
+            "Which?",
+            "77",
+            options=(QuickReply("Red", "A colour", "opt_red"), QuickReply("Blue")),
+            buttons=(Button("Open", "https://shop.example"),),
+        ),
     )
 
     assert (sent.event_id, sent.conversation_id) == ("9002", "100-200")
@@ -107,7 +112,7 @@ async def test_quick_replies_and_buttons_go_through_the_older_endpoint(x_server,
 @pytest.mark.parametrize("participant", ["", "../../1.1/oauth", "200/messages?x", "200 ", "a" * 65])
 async def test_an_id_that_would_change_the_address_is_never_sent(x_server, x_client, participant):
     with pytest.raises(InvalidContent):
-        await x_client.send_message(participant, "hi")
+        await x_client.send_message(participant, OutgoingContent("hi"))
     with pytest.raises(InvalidContent):
         await x_client.messages_with(participant, 5)
 
@@ -137,7 +142,7 @@ async def test_an_id_that_would_change_the_address_is_never_sent(x_server, x_cli
 async def test_an_answer_that_is_no_success_is_classified(x_server, x_client, status, body, kind):
     x_server.answers[SEND] = says(body, status)
 
-    assert (await failure_of(x_client.send_message("200", "hi"))).kind is kind
+    assert (await failure_of(x_client.send_message("200", OutgoingContent("hi")))).kind is kind
 
 
 @pytest.mark.parametrize(
@@ -155,7 +160,7 @@ async def test_an_answer_that_is_no_success_is_classified(x_server, x_client, st
 async def test_a_broken_answer_to_a_send_is_ambiguous_unless_it_was_refused(x_server, x_client, handler, kind, reason):
     x_server.answers[SEND] = handler
 
-    found = await failure_of(x_client.send_message("200", "hi"))
+    found = await failure_of(x_client.send_message("200", OutgoingContent("hi")))
 
     assert (found.kind, found.reason) == (kind, reason)
     assert len(x_server.calls) == 1  # neither repeated nor redirected
@@ -165,7 +170,7 @@ async def test_a_send_that_is_never_answered_is_ambiguous(x_server, session):
     x_server.answers[SEND] = never_answers
     client = XApp(x_settings(x_server.url, timeout_s=0.3), session, SystemClock()).client_for(TOKEN, TOKEN_SECRET)
 
-    found = await failure_of(client.send_message("200", "hi"))
+    found = await failure_of(client.send_message("200", OutgoingContent("hi")))
 
     assert (found.kind, found.reason) == (FailureKind.AMBIGUOUS, "x_timeout")
 
@@ -176,7 +181,7 @@ async def test_a_refused_connection_is_definitely_no_send(session):
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         client = XApp(x_settings(url), session, SystemClock()).client_for(TOKEN, TOKEN_SECRET)
 
-        found = await failure_of(client.send_message("200", "hi"))
+        found = await failure_of(client.send_message("200", OutgoingContent("hi")))
 
     assert (found.kind, found.reason) == (FailureKind.TEMPORARY, "x_unreachable")
 
@@ -185,7 +190,7 @@ async def test_a_failed_tls_handshake_is_definitely_no_send(x_server, session):
     url = x_server.url.replace("http:", "https:")
     client = XApp(x_settings(url), session, SystemClock()).client_for(TOKEN, TOKEN_SECRET)
 
-    assert (await failure_of(client.send_message("200", "hi"))).kind is FailureKind.TEMPORARY
+    assert (await failure_of(client.send_message("200", OutgoingContent("hi")))).kind is FailureKind.TEMPORARY
 
 
 async def test_reading_is_never_ambiguous(x_server, x_client):
@@ -206,7 +211,7 @@ async def test_an_error_carries_what_x_said_and_survives_the_way_between_process
     x_server.answers[SEND] = says({"errors": [{"code": 88, "message": "Rate limit exceeded"}]}, 429, headers)
 
     with pytest.raises(XApiError) as refused:
-        await x_client.send_message("200", "hi")
+        await x_client.send_message("200", OutgoingContent("hi"))
 
     for error in (refused.value, pickle.loads(pickle.dumps(refused.value))):
         assert (error.code, error.http_status) == ("TWITTER_API_ERROR", 502)
@@ -299,7 +304,7 @@ UPLOAD = "POST /2/media/upload"
 async def test_a_small_image_is_uploaded_in_one_call(x_server, x_client):
     x_server.answers[UPLOAD] = says({"data": {"id": "77", "media_key": "3_77"}})
 
-    assert await x_client.upload_media(b"PNG-bytes", "image/png", "dm_image") == "77"
+    assert await x_client.upload_media(media_file(b"PNG-bytes", "image/png", "dm_image")) == "77"
 
     (call,) = x_server.calls
     assert call.signed
@@ -320,7 +325,7 @@ async def test_a_video_is_uploaded_in_segments_and_waited_for(x_server, x_client
     }
     content = bytes(2 * 1024 * 1024) + b"end"
 
-    assert await x_client.upload_media(content, "video/mp4", "dm_video") == "78"
+    assert await x_client.upload_media(media_file(content, "video/mp4", "dm_video")) == "78"
 
     paths = [call.path.removeprefix("/2/media/upload") for call in x_server.calls]
     assert paths == ["/initialize", "/78/append", "/78/append", "/78/append", "/78/finalize", "", ""]
@@ -335,7 +340,7 @@ async def test_media_that_x_can_not_process_is_the_messages_failure(x_server, x_
     info = {"state": "failed", "error": {"message": "unsupported codec"}}
     x_server.answers[UPLOAD] = says({"data": {"id": "77", "processing_info": info}})
 
-    found = await failure_of(x_client.upload_media(b"x", "image/png", "dm_image"))
+    found = await failure_of(x_client.upload_media(media_file(b"x", "image/png", "dm_image")))
 
     assert (found.kind, found.x_text) == (FailureKind.MESSAGE, "unsupported codec")
 
@@ -343,7 +348,7 @@ async def test_media_that_x_can_not_process_is_the_messages_failure(x_server, x_
 @pytest.mark.parametrize(("content", "category"), [(b"", "dm_image"), (b"x", "tweet_image")])
 async def test_media_of_another_category_is_not_uploaded(x_server, x_client, content, category):
     with pytest.raises(InvalidContent):
-        await x_client.upload_media(content, "image/png", category)
+        await x_client.upload_media(media_file(content, "image/png", category))
 
     assert x_server.calls == []
 
@@ -354,7 +359,7 @@ async def test_media_of_another_category_is_not_uploaded(x_server, x_client, con
 async def test_no_log_line_holds_a_token_or_a_header(x_server, x_client, caplog):
     x_server.answers[SEND] = SENT
     with caplog.at_level(logging.DEBUG):
-        await x_client.send_message("200", "a private word")
+        await x_client.send_message("200", OutgoingContent("a private word"))
 
     for secret in (TOKEN, TOKEN_SECRET, "Authorization", "a private word"):
         assert secret not in caplog.text
@@ -367,7 +372,7 @@ async def test_calls_at_the_same_time_do_not_disturb_each_other(x_server, x_app)
         )
     client = x_app.client_for(TOKEN, TOKEN_SECRET)
 
-    sent = await asyncio.gather(*(client.send_message(str(number), "hi") for number in range(20)))
+    sent = await asyncio.gather(*(client.send_message(str(number), OutgoingContent("hi")) for number in range(20)))
 
     assert [message.event_id for message in sent] == [str(number) for number in range(20)]
     assert all(call.signed for call in x_server.calls)
