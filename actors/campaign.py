@@ -37,6 +37,9 @@ RUNS = Counter("mktx_campaign_runs_total", "Runs of campaigns that are over, by 
 _RUN, _END = "run", "end"
 #: How often a run is looked at whose accounts are at work.
 _LOOK_S = 2.0
+#: A run that goes on for long is not in a hurry to be found complete, and there may be many.
+_YOUNG = timedelta(minutes=2)
+_LOOK_LATER_S = 10.0
 _RETRY_S = 2.0
 _ESTIMATE = timedelta(seconds=10)
 
@@ -387,7 +390,7 @@ class CampaignActor(Actor):
             trouble = await services.runs.trouble(run["_id"])
             if trouble != campaign["statusReason"]:
                 await services.runs.move(campaign, {"statusReason": trouble, "updatedAt": now})
-        return _LOOK_S
+        return _LOOK_S if now - (run["startedAt"] or now) < _YOUNG else _LOOK_LATER_S
 
     async def _let_go_of_idle(self, campaign: CampaignDocument, run: RunDocument) -> None:
         """Start the lanes that a crash has left idle: between a move of the campaign and that of its lanes."""

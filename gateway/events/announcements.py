@@ -107,7 +107,6 @@ def _announcement(found: _Found, document: Document, contacts: dict[str, Documen
         )
         return None
     position = found.change.position
-    data = dumps(answer.model_dump(by_alias=True))
-    return Announcement(
-        document["merchantId"], document["accountId"], found.event, position, frame(position, found.event, data)
-    )
+    data = frame(position, found.event, dumps(answer.model_dump(by_alias=True)))
+    # A campaign need not belong to one account.
+    return Announcement(document["merchantId"], document["accountId"] or "", found.event, position, data)

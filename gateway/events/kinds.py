@@ -14,6 +14,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from gateway.models.base import AnswerModel, DocumentId
+from gateway.models.campaigns import CampaignState
 from gateway.models.conversations import ConversationAnswer
 from gateway.models.messages import MessageAnswer
 from storage.changes import Change, Watched
@@ -49,7 +50,7 @@ class Kind:
     """The events of a collection.
 
     `created` is for new documents; an update is the first of `named` that fits, else `otherwise`, else no event.
-    `answer` is the model that REST answers with. Documents that don't meet `shown` are never told of.
+    `answer` is the model that REST answers with, or that of the part of it which a document holds. Documents that don't meet `shown` are never told of.
     """
 
     collection: str
@@ -109,6 +110,13 @@ KINDS: Mapping[str, Kind] = {
                 Named("conversation.assigned", "assignedToUserId"),
             ),
             otherwise="conversation.updated",
+        ),
+        Kind(
+            "campaigns",
+            created="campaign.created",
+            answer=CampaignState,
+            named=(Named("campaign.moved", "status"),),
+            otherwise="campaign.updated",
         ),
         Kind("erasureReceipts", created="contact.erased", answer=ErasedContact),
     )

@@ -227,6 +227,25 @@ class CampaignAnswer(AnswerModel):
     updated_at: datetime
 
 
+class CampaignState(AnswerModel):
+    """Where a campaign is, as streams of events tell it; how far it is, is a question of its own."""
+
+    id: DocumentId
+    merchant_id: str
+    name: str
+    type: CampaignType
+    status: CampaignStatus
+    status_reason: str | None
+    account_id: str | None
+    run_id: str | None
+    runs: int
+    next_run_at: datetime | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
 class RetryAnswer(AnswerModel):
     """How many recipients wait again."""
 

@@ -4,9 +4,11 @@ from domain.ids import new_id
 from gateway.events.announcements import announce
 from gateway.events.kinds import KINDS
 from gateway.events.subscriber import Subscriber, Wanted
+from gateway.models.campaigns import CampaignState
 from storage.change_position import Position
 from storage.changes import Change, Changes
 from storage.client import Document
+from tests.gateway.campaigns import template
 from tests.gateway.conftest import Api
 
 
@@ -107,3 +109,19 @@ def test_no_event_has_two_meanings() -> None:
     events = [event for kind in KINDS.values() for event in kind.events]
     assert len(events) == len(set(events))
     assert all(kind.collection == name for name, kind in KINDS.items())
+
+
+async def test_where_a_campaign_is_can_be_told_from_its_document(api: Api) -> None:
+    body = {"name": "Sale", "type": "promotional", "templateId": await template(api), "segmentIds": []}
+    status, answer = await api.post("/campaigns", body)
+    assert status == 200
+    document = await api.database["campaigns"].find_one({"_id": answer["data"]["id"]})
+    assert document is not None
+    told = CampaignState.model_validate(document).model_dump(by_alias=True, mode="json")
+    assert {name: told[name] for name in ("id", "status", "runs")} == {
+        "id": answer["data"]["id"],
+        "status": "draft",
+        "runs": 0,
+    }
+    kind = KINDS["campaigns"]
+    assert kind.events == ("campaign.created", "campaign.moved", "campaign.updated")
