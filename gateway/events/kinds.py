@@ -50,7 +50,8 @@ class Kind:
     """The events of a collection.
 
     `created` is for new documents; an update is the first of `named` that fits, else `otherwise`, else no event.
-    `answer` is the model that REST answers with, or that of the part of it which a document holds. Documents that don't meet `shown` are never told of.
+    `answer` is the model that REST answers with, or that of the part of it which a document holds. Documents that
+    don't meet `shown` are never told of.
     """
 
     collection: str
