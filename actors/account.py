@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from math import ceil
@@ -299,11 +299,14 @@ class AccountActor(Actor):
 
     async def _send(self, queued: Queued, claim: Claim) -> None:
         try:
-            # Everything that may fail without X being called is done before the message is claimed.
-            sender = await self._known_sender()
-            message = await self._claim(queued, claim)
-            if message is not None:
-                await self._call_x(sender, message, claim)
+            # A message of a campaign waits for its turn in this host before it is claimed: until then it can be taken
+            # back, and people's messages find X's connections free.
+            async with self._services.feed.slots if queued.priority >= PRIORITY_CAMPAIGN else nullcontext():
+                # Everything that may fail without X being called is done before the message is claimed.
+                sender = await self._known_sender()
+                message = await self._claim(queued, claim)
+                if message is not None:
+                    await self._call_x(sender, message, claim)
         except StaleActor:
             self._lose()
         except PyMongoError as error:

@@ -6,6 +6,7 @@ size waits in the database and not in a queue.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class FeedServices:
     recipients: CampaignRecipients
     known_runs: dict[str, RunDocument]
     clock: Clock
+    #: Sends of campaigns under way at once in this host: the rest of X's connections is left to people.
+    slots: asyncio.Semaphore
 
 
 class CampaignFeed:

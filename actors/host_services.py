@@ -178,14 +178,11 @@ class Services:
         """Return (kind, key, method) of what has work; what is awake already only where `everything` is asked for."""
         if self._outbox is None or self._runs is None:
             return []
-        account = AccountActor.kind
+        account, campaign = AccountActor.kind, CampaignActor.kind
         found = [(account, key, "resume") for key in await self._outbox.accounts_with_pending()]
-        found += [(CampaignActor.kind, key, "follow") for key in await self._runs.under_way()]
-        with_lanes = await self._runs.accounts_with_lanes()
-        found += [
-            (account, k, "campaigns_changed") for k in with_lanes if everything or not self.host.holds(account, k)
-        ]
-        return found
+        found += [(account, key, "campaigns_changed") for key in await self._runs.accounts_with_lanes()]
+        found += [(campaign, key, "follow") for key in await self._runs.under_way()]
+        return [each for each in found if everything or not self.host.holds(each[0], each[1])]
 
     def _owns(self, kind: str, key: str) -> bool:
         return host_of(partition_of(kind, key), self._hosts) == self._index

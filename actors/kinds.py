@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import aiohttp
@@ -12,6 +13,7 @@ from actors.campaign import CampaignActor
 from actors.campaign_feed import FeedServices
 from actors.campaign_run import CampaignServices, Tell
 from actors.clients.x_app import XApp
+from actors.clients.x_transport import MOST_CONNECTIONS
 from actors.merchant_limit import LimitServices, MerchantLimit
 from actors.runtime.host import Factory
 from config.settings import Settings
@@ -29,6 +31,9 @@ from storage.outbox import Outbox
 from storage.reminders import Reminders
 from storage.segments import Segments
 from storage.templates import Templates
+
+#: Sends of campaigns under way at once in one host.
+_CAMPAIGN_SENDS = MOST_CONNECTIONS * 3 // 4
 
 
 def actor_factories(
@@ -54,7 +59,7 @@ def actor_factories(
         accounts=Accounts(database, key_ring(settings)),
         x=XApp(settings, session, clock),
         attachments=Attachments(settings, clock),
-        feed=FeedServices(settings, runs, recipients, {}, clock),
+        feed=FeedServices(settings, runs, recipients, {}, clock, asyncio.Semaphore(_CAMPAIGN_SENDS)),
         clock=clock,
         epoch=epoch,
     )

@@ -20,7 +20,8 @@ from domain.x_errors import XFailure, broken_connection, classify
 from domain.x_rate_headers import RateHeaders, rate_headers
 
 MOST_ANSWER_BYTES = 1024 * 1024
-_MOST_CONNECTIONS = 100
+#: Calls of X under way at once in one process; more would wait for a connection, which counts as X's time.
+MOST_CONNECTIONS = 200
 _USER_AGENT = "mktx"
 
 JsonObject = dict[str, object]
@@ -115,7 +116,7 @@ class XRequest:
 def open_session() -> aiohttp.ClientSession:
     """Return the one long-lived session that all calls of X share; whoever opened it closes it."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_MOST_CONNECTIONS),
+        connector=aiohttp.TCPConnector(limit=MOST_CONNECTIONS),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": _USER_AGENT},
     )

@@ -70,7 +70,14 @@ def account_services(
         accounts=Accounts(database, key_ring(settings)),
         x=XApp(settings, session, CLOCK),
         attachments=attachments or Attachments(settings, CLOCK),
-        feed=FeedServices(settings, CampaignRuns(client, database), CampaignRecipients(client, database), {}, CLOCK),
+        feed=FeedServices(
+            settings,
+            CampaignRuns(client, database),
+            CampaignRecipients(client, database),
+            {},
+            CLOCK,
+            asyncio.Semaphore(8),
+        ),
         clock=CLOCK,
         epoch=epoch,
     )
