@@ -10,7 +10,6 @@ from typing import Protocol
 import structlog
 from prometheus_client import Counter
 
-from actors.campaign_pace import campaign_done_at
 from config.settings import Settings
 from domain.campaign_estimate import LaneWork, estimate
 from domain.clock import Clock
@@ -125,21 +124,10 @@ async def keep_estimate(services: CampaignServices, run: RunDocument) -> None:
     found = estimate(work, now)
     remaining = await services.runs.remaining(run["_id"])
     in_lanes = sum(lane.remaining for lane in lanes)
-    completion_at, rate = found.completion_at, found.rate_per_minute
-    if completion_at is not None:
-        reserve = services.settings.x_reserve_for_people
-        completion_at = max(completion_at, *(_paced_until(each, now, reserve) for each in work))
-        rate = in_lanes / max((completion_at - now).total_seconds() / 60, 1.0)
     # What the accounts looked at do in a minute, and in proportion what the rest does.
-    rate *= remaining / in_lanes if in_lanes else 0
-    kept = EstimateDocument(ratePerMinute=round(rate, 2), estimatedCompletionAt=completion_at, at=now)
+    rate = found.rate_per_minute * (remaining / in_lanes if in_lanes else 0)
+    kept = EstimateDocument(ratePerMinute=round(rate, 2), estimatedCompletionAt=found.completion_at, at=now)
     await services.runs.estimated(run["_id"], kept)
-
-
-def _paced_until(lane: LaneWork, now: datetime, reserve: float) -> datetime:
-    # Campaigns of one account take turns.
-    count = lane.remaining + sum(min(other, lane.remaining) for other in lane.others)
-    return campaign_done_at(lane.windows, now, count, reserve)
 
 
 def tell_accounts(services: CampaignServices, account_ids: Sequence[str]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, KeysView, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 from prometheus_client import Counter
 from pymongo.errors import PyMongoError
 
+from actors.account_identity import Sender
 from actors.clients.x_client import LISTED_AT_ONCE, XClient
 from actors.clients.x_transport import XApiError
 from actors.settlement import Unsettled, covers, find_sent, of_conversation
@@ -27,18 +27,8 @@ SETTLED = Counter("mktx_sends_settled_total", "Sends in doubt that were settled,
 _MESSAGES_LOOKED_AT = 50
 #: Looks for which the list of all conversations will do; it is said to miss messages (x-api, 3.1), so then their own.
 _LOOKS_AT_ALL = 4
+_AFTER_A_BREAK = timedelta(seconds=5)
 _SHORTEST_DELAY = timedelta(milliseconds=50)
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """The account as X knows it, and how to reach X in its name; no client where it is not connected."""
-
-    merchant_id: str
-    twitter_user_id: str
-    status: str
-    client: XClient | None
-    account: Document
 
 
 class Doubts:
@@ -129,6 +119,8 @@ class Doubts:
     def _looked(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("doubts.look_broke", account=self._account_id, exc_info=error)
+            # What broke would break again: not at once, over and over.
+            self._not_before = self._clock.now() + _AFTER_A_BREAK
         self._look_later()
 
     async def _look(self) -> None:

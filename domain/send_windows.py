@@ -8,6 +8,9 @@ Five windows hold at once, and the strictest decides:
     x24h          X's calls of this account in 24 hours: likewise
     xApp24h       X's calls of the whole app in 24 hours: only as X last reported
 
+The share that is kept back for people is kept of X's windows too, from campaigns: or they would use up every quarter
+of an hour, and an answer of a person would wait for up to 16 minutes.
+
 Counts are kept by the minute, and a minute leaves a window only when all of it is older than the window: never one
 too many, at the price of up to a minute. A report of X counts until the reset that it names; within that time each
 claim lowers it and a later report can only lower it further, since calls under way are not in it yet.
@@ -38,6 +41,8 @@ _DAY_S = 24 * 60 * 60
 _CLOCK_SLACK_S = 60  # X's clock may be this far ahead of ours
 _BUCKET = struct.Struct("<IHHH")
 _FULL_BUCKET = 2**16 - 1
+#: No later moment can be written.
+_END_OF_TIME = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 _Kind: TypeAlias = Literal["messages", "calls", "campaigns"]
 
 
@@ -90,8 +95,8 @@ class _Report:
     remaining: int = 0
     resets_at: int = 0
 
-    def free_at(self, now: int) -> int:
-        return self.resets_at if now < self.resets_at and self.remaining <= 0 else now
+    def free_at(self, now: int, kept: int) -> int:
+        return self.resets_at if now < self.resets_at and self.remaining <= kept else now
 
     def claimed(self, now: int) -> None:
         if now < self.resets_at:
@@ -151,7 +156,7 @@ class SendWindows:
             at,
             self._blocked_until,
             *(self._free_at(at, length, limit, kind) for kind, length, limit in self._windows(priority)),
-            *(report.free_at(at) for report in self._reports.values()),
+            *(report.free_at(at, self._kept(report.limit, priority)) for report in self._reports.values()),
         )
         return now if free == at else _moment(free)
 
@@ -165,8 +170,11 @@ class SendWindows:
             RollingWindow(length, limit, ((m, _counted_in(bucket, kind)) for m, bucket in self._buckets.items()))
             for kind, length, limit in self._windows(priority)
         ]
-        reports = [ReportedRoom(each.remaining, each.resets_at) for each in self._reports.values()]
-        finish = Forecast(windows, reports, self._blocked_until).finish_at(at, count)
+        reports = [
+            ReportedRoom(each.remaining - self._kept(each.limit, priority), each.resets_at)
+            for each in self._reports.values()
+        ]
+        finish = min(Forecast(windows, reports, self._blocked_until).finish_at(at, count), _END_OF_TIME)
         return now if finish == at else _moment(finish)
 
     def claimed(self, now: datetime, priority: int = 0) -> Claim:
@@ -261,13 +269,20 @@ class SendWindows:
         for minute in gone:
             del self._buckets[minute]
 
+    def _kept(self, limit: int, priority: int) -> int:
+        """Return how many of X's calls are kept back for people; something is always left to campaigns."""
+        return min(int(limit * self._limits.reserve), limit - 1) if priority >= CAMPAIGN else 0
+
+    def _open_to(self, limit: int, priority: int) -> int:
+        return limit - self._kept(limit, priority)
+
     def _windows(self, priority: int) -> list[tuple[_Kind, int, int]]:
         """Return (what is counted, length, limit) of each window that is counted here for a priority."""
         most = self._limits.messages_per_day - (self._reserved if priority > 0 else 0)
         windows: list[tuple[_Kind, int, int]] = [
             ("messages", _DAY_S, most),
-            ("calls", _QUARTER_HOUR_S, self._reports["quarterHour"].limit),
-            ("calls", _DAY_S, self._reports["userDay"].limit),
+            ("calls", _QUARTER_HOUR_S, self._open_to(self._reports["quarterHour"].limit, priority)),
+            ("calls", _DAY_S, self._open_to(self._reports["userDay"].limit, priority)),
         ]
         if priority >= CAMPAIGN:
             windows.append(("campaigns", _DAY_S, self._limits.campaign_messages_per_day))

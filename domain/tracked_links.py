@@ -43,7 +43,8 @@ _EVEN = 256 - 256 % len(_ALPHABET)
 _PROGRAMS = re.compile(
     r"(?<!cu)bot\b|(?<!cu)bots?[/ ;+_-]|crawl|spider|preview|slurp|fetcher|scanner|monitor|validator|headless"
     r"|facebookexternalhit|whatsapp/|embedly|vkshare|curl/|wget/|python-|aiohttp|okhttp|go-http-client|java/"
-    r"|libwww|httpclient|apache-http|axios|node-fetch|undici",
+    r"|libwww|httpclient|apache-http|axios|node-fetch|undici|imgproxy|imageproxy|mediapartners-google|iframely"
+    r"|google-inspectiontool|google-site-verification|http\.rb/|guzzlehttp|ia_archiver|barracuda",
     re.IGNORECASE,
 )
 _PREFETCH_HEADERS = ("purpose", "sec-purpose", "x-purpose", "x-moz")

@@ -40,7 +40,7 @@ def test_nothing_is_foreseen_where_nothing_remains():
 
 
 def test_what_fits_into_the_windows_is_done_at_once():
-    assert estimate([LaneWork(SendWindows(), 15)], START) == Estimate(15.0, START)
+    assert estimate([LaneWork(SendWindows(), 12)], START) == Estimate(12.0, START)
 
 
 @given(lanes.filter(lambda lane: lane.remaining))

@@ -421,9 +421,12 @@ def test_what_x_has_said_is_left_is_foreseen_too():
     resets_at = START + 5 * MINUTE
     windows.reported(quarter_hour(15, 3, resets_at), START)
 
-    assert windows.finish_at(START, 3) == START
-    assert windows.finish_at(START, 4) == windows.finish_at(START, 15) == resets_at
-    assert windows.finish_at(START, 16) > resets_at
+    assert windows.finish_at(START, 3, 0) == START
+    assert windows.finish_at(START, 4, 0) == windows.finish_at(START, 15, 0) == resets_at
+    assert windows.finish_at(START, 16, 0) > resets_at
+    # The last three of the fifteen are people's.
+    assert windows.finish_at(START, 1, CAMPAIGN) == resets_at
+    assert not windows.can_send(START, CAMPAIGN)
 
 
 def test_a_pattern_that_wanders_over_the_end_of_a_day_is_foreseen():
@@ -446,13 +449,52 @@ def test_a_pattern_of_quarter_hours_is_foreseen(count, limit):
 
 
 def test_a_million_messages_come_to_what_the_reserve_leaves_a_day():
-    # 400 messages in any day and a minute, fifteen in any quarter of an hour and a minute.
+    # 400 messages in any day and a minute, twelve in any quarter of an hour and a minute.
     finish = SendWindows().finish_at(START, 1_000_000, CAMPAIGN)
     rounds = 1_000_000 // 400 - 1
-    assert finish - START == pytest.approx(rounds * (DAY + MINUTE) + 26 * (QUARTER_HOUR + MINUTE), abs=2 * MINUTE)
+    assert finish - START == pytest.approx(rounds * (DAY + MINUTE) + 33 * (QUARTER_HOUR + MINUTE), abs=2 * MINUTE)
 
 
 @given(used_windows(), st.integers(0, 10_000), st.integers(0, 10_000))
 def test_more_messages_end_no_earlier(windows, one, other):
     few, many = sorted((one, other))
     assert windows.finish_at(START, few) <= windows.finish_at(START, many)
+
+
+def campaign(windows, count):
+    """Send a campaign's messages as soon as each may be; returns when."""
+    now, moments = START, []
+    for _ in range(count):
+        now = windows.next_free_at(now, CAMPAIGN)
+        windows.claimed(now, CAMPAIGN)
+        moments.append(now)
+    return moments
+
+
+@given(st.integers(1, 120), st.sampled_from([0.0, 0.2, 0.5, 0.95]))
+def test_people_keep_their_share_of_each_quarter_of_an_hour(count, reserve):
+    moments = campaign(SendWindows(Limits(100_000, reserve, 100_000)), count)
+    share = 15 - int(15 * reserve)
+    for end in moments:
+        assert sum(end - QUARTER_HOUR < moment <= end for moment in moments) <= share
+
+
+@given(st.integers(0, 3), st.integers(12, 60))
+def test_a_person_may_always_answer_while_a_campaign_uses_its_share(people, count):
+    windows = SendWindows(Limits(100_000, 0.2, 100_000))
+    now = campaign(windows, count)[-1]
+    for _ in range(people):
+        assert windows.can_send(now)
+        windows.claimed(now)
+
+
+def test_what_people_send_counts_for_the_share_too():
+    windows = SendWindows(Limits(100_000, 0.2, 100_000))
+    fill(windows, START, most=11)
+    assert windows.can_send(START, CAMPAIGN)
+    windows.claimed(START)
+    assert windows.next_free_at(START, CAMPAIGN) == START.replace(second=0) + QUARTER_HOUR + MINUTE
+
+
+def test_an_end_beyond_all_calendars_is_the_end_of_the_calendar():
+    assert SendWindows(Limits(1)).finish_at(START, 10_000_000).year == 9999
