@@ -54,7 +54,7 @@ async def test_it_goes_on_beside_events(database: Database) -> None:
 
 async def test_a_database_that_fails_stops_nothing(client: Client, database: Database) -> None:
     await leave_notes(database, 3)
-    async with failing(client, ["update"], {"times": 1}, errorCode=11600), working(database):
+    async with failing(client, ["update"], {"times": 1}, errorCode=8000), working(database):
         await all_done(database)
     assert await everything(database, "messages", words={"$exists": False}) == []
 

@@ -146,7 +146,7 @@ async def run_under_fire(program: Program, x: SimulatedX, victims: list[str], se
     await connect(program, x)
     for kind in FAULTS:
         await x.order("faults", {"kind": kind, "match": SEND_PATH, "probability": 0.02})
-    load = {"count": 400 * len(victims), "rate": 60, "customers": 40, "accounts": ACCOUNTS}
+    load = {"count": 250 * len(victims), "rate": 60, "customers": 40, "accounts": ACCOUNTS}
     await x.order("rate", {"duplicates": 0.05})
     await x.order("load", load)
     agents = Agents(program, seed)
