@@ -268,9 +268,10 @@ class Windows(RuleBasedStateMachine):
                 assert self._within(self.campaigns, DAY) <= self.campaigns_per_day
             assert self.now >= self.blocked
             assert self._within(self.messages, DAY) <= self.per_day
-            assert self._within(self.calls, QUARTER_HOUR) <= self.limit
+            kept = self._kept_of_x() if priority >= CAMPAIGN else 0
+            assert self._within(self.calls, QUARTER_HOUR) <= self.limit - kept
             for until, left, before in self.reports:
-                assert self.now >= until or len(self.calls) - before <= left
+                assert self.now >= until or len(self.calls) - before <= left - kept
 
     @rule(data=st.data(), reached_x=st.booleans())
     def give_back(self, data, reached_x):
@@ -330,6 +331,14 @@ class Windows(RuleBasedStateMachine):
         assert shown["campaigns24h"].used >= self._within(self.campaigns, DAY)
         assert shown["x15min"].used >= min(self._within(self.calls, QUARTER_HOUR), 1)
 
+    @invariant()
+    def campaigns_wait_at_least_as_long_as_anything_else(self):
+        people, flow, campaign = (self.windows.next_free_at(self.now, priority) for priority in (0, 1, CAMPAIGN))
+        assert people <= flow <= campaign
+
+    def _kept_of_x(self):
+        return min(int(self.limit * self.reserve), self.limit - 1)
+
     def _within(self, moments, length):
         return sum(1 for moment in moments if moment > self.now - length)
 
@@ -385,6 +394,13 @@ def step_by_step(windows, now, count, priority):
 
 
 @st.composite
+def reported_days(draw):
+    """Return what X may say of a window of a day."""
+    limit = draw(st.integers(1, 2_000))
+    return ReportedWindow(limit, draw(st.integers(0, limit)), START + draw(st.timedeltas(timedelta(0), DAY)))
+
+
+@st.composite
 def used_windows(draw):
     """Return windows that somebody has sent with before, that X may have told something of, and that may be blocked."""
     per_day = draw(st.sampled_from([1, 2, 3, 5, 10, 40, 60, 5_000]))
@@ -397,6 +413,9 @@ def used_windows(draw):
     if draw(st.booleans()):
         limit, ends_in = draw(st.integers(1, 30)), draw(st.timedeltas(timedelta(0), QUARTER_HOUR))
         windows.reported(quarter_hour(limit, draw(st.integers(0, limit)), START + ends_in), START - SECOND)
+    if draw(st.booleans()):
+        days = [draw(st.none() | reported_days()) for _ in range(2)]
+        windows.reported(RateHeaders(None, *days), START - SECOND)
     if draw(st.booleans()):
         windows.block(START + draw(st.timedeltas(timedelta(0), 7 * DAY)))
     return windows
@@ -494,6 +513,47 @@ def test_what_people_send_counts_for_the_share_too():
     assert windows.can_send(START, CAMPAIGN)
     windows.claimed(START)
     assert windows.next_free_at(START, CAMPAIGN) == START.replace(second=0) + QUARTER_HOUR + MINUTE
+
+
+@pytest.mark.parametrize("priority", [1, CAMPAIGN - 1])
+def test_of_x_s_windows_only_campaigns_leave_people_a_share(priority):
+    windows = SendWindows(Limits(5_000, 0.2))
+    windows.reported(RateHeaders(None, *[ReportedWindow(1440, 15, START + DAY)] * 2), START)
+
+    assert not windows.can_send(START, CAMPAIGN)
+    assert len(fill(windows, START, priority)) == 15
+
+
+def test_people_keep_their_share_of_x_s_calls_a_day():
+    windows = told(SendWindows(Limits(messages_per_day=5_000, reserve=0.2)))
+
+    assert len(fill(windows, START, CAMPAIGN)) == 1152
+    free = windows.next_free_at(START, CAMPAIGN)
+    assert START + DAY <= free <= START + DAY + MINUTE
+    assert len(fill(windows, START)) == 288
+
+
+@pytest.mark.parametrize("window", ["quarter_hour", "user_day", "app_day"])
+def test_a_campaign_may_use_what_x_reports_above_the_share_of_people(window):
+    windows = SendWindows(Limits(5_000, 0.2))
+    resets_at = START + 5 * MINUTE
+    windows.reported(RateHeaders(**{window: ReportedWindow(20, 7, resets_at)}), START)
+    assert windows.finish_at(START, 3, CAMPAIGN) == START
+    assert windows.finish_at(START, 4, CAMPAIGN) == resets_at
+
+    assert len(fill(windows, START, CAMPAIGN)) == 3
+    assert windows.next_free_at(START, CAMPAIGN) == resets_at
+    moved = SendWindows.from_document(windows.to_document(), Limits(5_000, 0.2))
+    assert moved.next_free_at(START, CAMPAIGN) == resets_at
+    assert len(fill(windows, START)) == 4
+
+
+@pytest.mark.parametrize(("reserve", "limit", "share"), [(1.0, 15, 1), (0.95, 15, 1), (0.5, 1, 1), (0, 15, 15)])
+def test_something_of_x_s_windows_is_always_left_to_campaigns(reserve, limit, share):
+    windows = SendWindows(Limits(5_000, reserve))
+    windows.reported(quarter_hour(limit, limit, START + QUARTER_HOUR), START)
+
+    assert len(fill(windows, START, CAMPAIGN)) == share
 
 
 def test_an_end_beyond_all_calendars_is_the_end_of_the_calendar():
