@@ -13,7 +13,7 @@ run: $(VENV)/installed-run ## install what is needed, start everything, print wh
 	@exec $(BIN)/python run.py serve
 
 test: $(VENV)/installed-test ## install what tests need and run all of them
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadgroup
 
 test-long: $(VENV)/installed-test ## the long forms: crash loops
 	$(BIN)/python -m pytest -m long
@@ -40,6 +40,8 @@ bench: $(VENV)/installed-bench ## measure, as bench/README.md says; needs wrk, n
 	$(BIN)/python -m bench.plain_get
 	$(BIN)/python -m bench.contacts_million
 	$(BIN)/python -m bench.campaigns
+	$(BIN)/python -m bench.flow_time
+	$(BIN)/python -m bench.metrics_cost
 
 lock: ## write the lock files anew from pyproject.toml; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from contextvars import Context
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,7 +26,7 @@ from actors.send_queue import Queued, SendQueue
 from config.settings import Settings
 from domain.clock import Alarm, Waker
 from domain.errors import LimitExceeded, NotFound, Unavailable
-from domain.send_windows import Claim
+from domain.send_windows import Claim, WindowState
 from storage.accounts import Accounts
 from storage.actor_states import ActorStates, StaleActor
 from storage.client import Document
@@ -178,7 +179,11 @@ class AccountActor(Actor):
 
     async def limits(self) -> list[dict[str, Any]]:
         """Return every window: name, limit, used, resets_at."""
-        return [asdict(window) for window in self._budget.describe()]
+        return [asdict(window) for window in self.windows()]
+
+    def windows(self) -> list[WindowState]:
+        """Return every window as it stands, to who is in the same process."""
+        return self._budget.describe()
 
     # --- the queue
 
@@ -268,7 +273,8 @@ class AccountActor(Actor):
         self._wake = self._services.clock.call_at(max(moment, now + _SHORTEST_SLEEP), self._pump)
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+        # In a context of its own: what an account does is seldom for whoever has woken it.
+        task = asyncio.create_task(work, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -327,7 +333,7 @@ class AccountActor(Actor):
                 return
 
     async def _into_doubt(self, message: Document) -> None:
-        SENDS.labels("unknown").inc()
+        SENDS.labels(message["source"], "unknown").inc()
         self._queue.hold(message["conversationId"])
         self._doubts.add(message)
         await self._services.outbox.doubt([message["_id"]])

@@ -20,6 +20,8 @@ from actors.clients.x_client import XClient
 from actors.clients.x_models import SentMessage
 from actors.clients.x_transport import XApiError
 from actors.send_queue import Queued
+from config.origin import Origin, working_for
+from config.tracing import span
 from domain.clock import Clock
 from domain.consent import AUTOMATIC_SOURCES
 from domain.contact_policy import ContactPolicy
@@ -33,8 +35,12 @@ from storage.outbox import Outbox
 
 log = structlog.get_logger()
 
-SENDS = Counter("mktx_sends_total", "Sends to X, by outcome", ["outcome"])
-SEND_WAIT = Histogram("mktx_send_wait_seconds", "Time from a message's creation to X's answer")
+SENDS = Counter("mktx_sends_total", "Sends to X, by what the message comes from and outcome", ["kind", "outcome"])
+SEND_WAIT = Histogram(
+    "mktx_send_wait_seconds",
+    "Time from a message's creation to X's answer",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400),
+)
 
 #: How long what the database could not take waits until it is tried again.
 RETRY_S = 1.0
@@ -92,7 +98,8 @@ class AccountSends:
         sender = await self._identity.sender()
         message = await self._claim(queued, claim)
         if message is not None:
-            await self._call_x(sender, message, claim)
+            with working_for(Origin.of(message)), span("send", account=self._account_id, source=message["source"]):
+                await self._call_x(sender, message, claim)
 
     async def _claim(self, queued: Queued, claim: Claim) -> Document | None:
         """Write the budget, then take the message: in this order a crash between them costs a place, not a limit."""
@@ -116,7 +123,7 @@ class AccountSends:
         if not reason or not await outbox.refuse(queued.message_id, reason, now):
             return False
         log.info("send.held_back", account=self._account_id, message=queued.message_id, reason=reason)
-        SENDS.labels("refused").inc()
+        SENDS.labels(queued.source, "refused").inc()
         self._finished(queued.message_id, "failed")
         return True
 
@@ -167,7 +174,7 @@ class AccountSends:
             log.exception("send.id_given_twice", account=self._account_id, message=message["_id"])
             await self._doubted(message)
             return
-        SENDS.labels("sent").inc()
+        SENDS.labels(message["source"], "sent").inc()
         SEND_WAIT.observe(max(0.0, (now - message["createdAt"]).total_seconds()))
         self._finished(message["_id"], "sent")
 
@@ -196,12 +203,12 @@ class AccountSends:
     async def _again(self, message: Document, told: LimitExceeded | None) -> None:
         """X certainly does not have it: let it wait for its turn again."""
         await written(lambda: self._outbox.release(message["_id"]))
-        SENDS.labels("again").inc()
+        SENDS.labels(message["source"], "again").inc()
         self._waits_again(message, told)
 
     async def _fail(self, message: Document, failure: Failure) -> None:
         await written(lambda: self._outbox.fail(message["_id"], failure, self._clock.now()))
-        SENDS.labels("failed").inc()
+        SENDS.labels(message["source"], "failed").inc()
         self._finished(message["_id"], "failed")
 
     async def _account_failed(self, failure: XFailure, now: datetime) -> None:

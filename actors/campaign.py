@@ -15,18 +15,18 @@ import structlog
 from prometheus_client import Counter
 from pymongo.errors import PyMongoError
 
+from actors.campaign_contents import contents_of, new_run
 from actors.campaign_run import CampaignServices, keep_estimate, tell_accounts, write_down
+from actors.campaign_turn import Turn
 from actors.runtime.actor import Actor
 from domain.campaign_state import Action, moved
-from domain.errors import Conflict, InvalidContent, InvalidRequest, NotFound, Problem, Unavailable
-from domain.ids import new_id
+from domain.errors import Conflict, InvalidContent, InvalidRequest, NotFound
 from domain.message_state import AMBIGUOUS
 from domain.recurrence import Recurrence
 from domain.reminder import Reminder
-from domain.templates import TemplateDraft, checked_variables
-from storage.campaign_documents import ONLY_VARIANT, ContentDocument, RunDocument, RunStatus
+from storage.campaign_documents import ContentDocument, RunDocument, RunStatus
 from storage.campaign_runs import Moved
-from storage.campaigns import CampaignDocument, VariantDocument
+from storage.campaigns import CampaignDocument
 from storage.client import Document
 
 log = structlog.get_logger()
@@ -59,6 +59,7 @@ class CampaignActor(Actor):
         self._work: asyncio.Task[None] | None = None
         self._moving = asyncio.Lock()
         self._estimated_at: datetime | None = None
+        self._is_over = False
 
     # --- life
 
@@ -68,6 +69,8 @@ class CampaignActor(Actor):
 
     def on_deactivate(self) -> None:
         """Follow the run no more; another activation goes on from the documents."""
+        # The cancellation may be lost in a call of the driver.
+        self._is_over = True
         if self._work is not None:
             self._work.cancel()
 
@@ -100,7 +103,7 @@ class CampaignActor(Actor):
             now, start_at = self._services.clock.now(), campaign["schedule"]["startAt"]
             waits = campaign["status"] == "draft" and start_at is not None and start_at > now
             moved(campaign["status"], "schedule" if waits else "start")
-            contents = await self._contents(campaign)
+            contents = await contents_of(self._services, campaign)
             if waits and start_at is not None:
                 await self._schedule(campaign, start_at, "schedule")
             else:
@@ -170,8 +173,8 @@ class CampaignActor(Actor):
 
     # --- what moves are made of
 
-    def _alone(self) -> _Alone:
-        return _Alone(self._moving, self.key)
+    def _alone(self) -> Turn:
+        return Turn(self._moving, self.key)
 
     async def _mine(self, merchant_id: str) -> CampaignDocument:
         campaign = await self._services.runs.campaign(self.key)
@@ -215,7 +218,7 @@ class CampaignActor(Actor):
             "nextRunAt": next_at,
             "updatedAt": now,
         }
-        run = _new_run(campaign, contents, due_at, now, "snapshot")
+        run = new_run(campaign, contents, due_at, now, "snapshot")
         await self._services.runs.begin(campaign, run, fields)
         MOVES.labels("start").inc()
         log.info("campaign.run_begins", campaign=self.key, run=run["_id"], number=run["number"])
@@ -231,45 +234,6 @@ class CampaignActor(Actor):
         following = Recurrence.parse(rule, start_at, schedule["timezone"]).next_after(after)
         end_at = schedule["endAt"]
         return None if following is None or (end_at is not None and following >= end_at) else following
-
-    async def _contents(self, campaign: CampaignDocument) -> list[ContentDocument]:
-        """Return what the campaign says, as its templates are now.
-
-        Raises:
-            InvalidRequest: when there is nobody to say it to, or a template can't be used.
-        """
-        problems: list[Problem] = []
-        if not campaign["segmentIds"]:
-            problems.append(Problem("segmentIds", "is empty"))
-        variants = campaign["variants"] or _single(campaign)
-        contents: list[ContentDocument] = []
-        for variant in variants:
-            template = await self._services.templates.get(campaign["merchantId"], variant["templateId"])
-            reason = "does not exist"
-            if template is not None:
-                try:
-                    checked_variables(TemplateDraft(type="text", content=template["content"]))
-                except InvalidContent as error:
-                    reason = error.problems[0].reason if error.problems else "can't be rendered"
-                else:
-                    contents.append(
-                        ContentDocument(
-                            name=variant["name"],
-                            templateId=variant["templateId"],
-                            type=template["type"],
-                            content=template["content"],
-                            options=template["options"],
-                            buttons=template["buttons"],
-                            weight=variant["weight"],
-                        )
-                    )
-                    continue
-            problems.append(Problem("templateId", reason))
-        if not variants:
-            problems.append(Problem("templateId", "is missing"))
-        if problems:
-            raise InvalidRequest("Campaign has no segments or invalid template", problems=tuple(problems))
-        return contents
 
     async def _hold(self, campaign: CampaignDocument) -> None:
         """Let the accounts take nobody more, and take back what they have not begun to send."""
@@ -314,7 +278,7 @@ class CampaignActor(Actor):
             await self._miss(campaign, due_at, now)
         else:
             try:
-                contents = await self._contents(campaign)
+                contents = await contents_of(self._services, campaign)
             except InvalidRequest:
                 await self._services.runs.move(campaign, {"statusReason": "invalid", "nextRunAt": None})
                 return
@@ -325,7 +289,7 @@ class CampaignActor(Actor):
         next_at = self._next_occurrence(campaign, max(now, due_at))
         if next_at is not None:
             await self._remind(_RUN, next_at)
-        missed = _new_run(campaign, [], due_at, now, "missed")
+        missed = new_run(campaign, [], due_at, now, "missed")
         await self._services.runs.move(campaign, {"nextRunAt": next_at, "runs": missed["number"], "updatedAt": now})
         await self._services.runs.note(missed)
         RUNS.labels("missed").inc()
@@ -344,7 +308,7 @@ class CampaignActor(Actor):
     # --- following a run
 
     async def _follow(self) -> None:
-        while True:
+        while not self._is_over:
             try:
                 async with self._moving:
                     goes_on = await self._step()
@@ -427,50 +391,3 @@ class CampaignActor(Actor):
         campaign = await self._services.runs.campaign(self.key)
         if campaign is not None and campaign["status"] == "running":
             await self._move(campaign, "pause", {"statusReason": "segment_invalid"})
-
-
-class _Alone:
-    """One move at a time; what the database refuses, or somebody else's faster move, becomes an error of ours."""
-
-    def __init__(self, lock: asyncio.Lock, campaign_id: str) -> None:
-        self._lock = lock
-        self._campaign_id = campaign_id
-
-    async def __aenter__(self) -> None:
-        await self._lock.acquire()
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        self._lock.release()
-        if isinstance(error, Moved):
-            raise Conflict("The campaign was changed by somebody else") from error
-        if isinstance(error, PyMongoError):
-            log.warning("campaign.database", campaign=self._campaign_id, error=type(error).__name__)
-            raise Unavailable("The database is not to be reached", retry_after_s=2) from error
-
-
-def _single(campaign: CampaignDocument) -> list[VariantDocument]:
-    template_id = campaign["templateId"]
-    return [VariantDocument(name=ONLY_VARIANT, templateId=template_id, weight=1)] if template_id else []
-
-
-def _new_run(
-    campaign: CampaignDocument, contents: list[ContentDocument], due_at: datetime, now: datetime, status: RunStatus
-) -> RunDocument:
-    return RunDocument(
-        _id=new_id(),
-        merchantId=campaign["merchantId"],
-        campaignId=campaign["_id"],
-        number=campaign["runs"] + 1,
-        status=status,
-        dueAt=due_at,
-        startedAt=now if contents else None,
-        endedAt=None if contents else now,
-        accountId=campaign["accountId"],
-        segmentIds=campaign["segmentIds"],
-        excludeSegmentIds=campaign["excludeSegmentIds"],
-        contents=contents,
-        variables=campaign["variables"],
-        controlShare=campaign["controlShare"],
-        snapshot={"after": "", "done": not contents, "total": 0},
-        estimate=None,
-    )

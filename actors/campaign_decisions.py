@@ -8,15 +8,17 @@ from collections.abc import ItemsView, Mapping
 from datetime import datetime
 
 from config.settings import Settings
+from domain.account_key import AccountKey
 from domain.campaign_message import CampaignContent, Rendered, fillings_for, rendered
 from domain.campaign_outcomes import CampaignMark, remembered
 from domain.contact_policy import ContactPolicy
+from domain.conversation_drafts import new_conversation
 from domain.errors import InvalidContent
 from domain.ids import new_id
-from domain.ingestion import AccountKey, new_conversation
 from domain.templates import MissingVariable
 from domain.tracked_links import new_code
-from storage.campaign_documents import CONTROL, RecipientDocument, RunDocument
+from domain.variants import CONTROL
+from storage.campaign_documents import RecipientDocument, RunDocument
 from storage.campaign_recipients import Candidates, Decision, Delay, Fail, Send, Skip
 from storage.client import Document
 from storage.messages import PRIORITY_CAMPAIGN

@@ -14,16 +14,10 @@ from config.settings import Settings
 from domain.campaign_estimate import LaneWork, estimate
 from domain.clock import Clock
 from domain.send_windows import SendWindows
-from domain.variants import assigned
+from domain.variants import CONTROL, assigned
 from storage.account_budgets import AccountBudgets
 from storage.campaign_audience import CampaignAudience, Member
-from storage.campaign_documents import (
-    CONTROL,
-    EstimateDocument,
-    RecipientDocument,
-    RunDocument,
-    recipient_id,
-)
+from storage.campaign_documents import EstimateDocument, RecipientDocument, RunDocument, recipient_id
 from storage.campaign_recipients import CampaignRecipients
 from storage.campaign_runs import CampaignRuns
 from storage.reminders import Reminders

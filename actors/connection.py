@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from actors.host_services import MakeServices
+from actors.host_factory import MakeServices
 from actors.runtime.actor import Actor
 from actors.runtime.errors import HostGone
 from actors.runtime.system import reference
+from actors.webhook_events import WebhookEvents
 from config.environment import child_environment, set_here
 from config.settings import PREFIX, Settings
 from domain.errors import Unavailable
@@ -34,11 +35,20 @@ class ActorConnection:
     Webhook calls need no actor, so they are taken from the start: their events wait in the inbox.
     """
 
-    def __init__(self, settings: Settings, hosts: int, *, version: str, creates_hosts: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        hosts: int,
+        *,
+        version: str,
+        creates_hosts: bool,
+        webhooks: WebhookEvents | None = None,
+    ) -> None:
         self._settings = settings
         self._count = hosts
         self._version = f"{version}-{_digest(settings)}"
         self._creates_hosts = creates_hosts
+        self._webhooks = webhooks
         self._actors: RayActors | None = None
         self._task: asyncio.Task[None] | None = None
         #: Set once this process is connected to Ray.
@@ -109,7 +119,7 @@ class ActorConnection:
 
         connect(self._settings.ray_address, namespace=f"mktx-{self._settings.mongodb_database}")
         if self._creates_hosts:
-            ensure_hosts(MakeServices(self._settings, self._version), self._count)
+            ensure_hosts(MakeServices(self._settings, self._version, self._webhooks), self._count)
         return RayActors(self._count)
 
     async def close(self) -> None:

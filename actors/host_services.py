@@ -4,42 +4,66 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from itertools import count, pairwise
 from typing import TYPE_CHECKING
 
 import aiohttp
 import structlog
+from prometheus_client import Counter
 from pymongo.errors import PyMongoError
 
 from actors.account import AccountActor
 from actors.campaign import CampaignActor
 from actors.clients.x_transport import open_session
+from actors.conversation import ConversationActor
+from actors.dialogue import Dialogue, dialogue_of
+from actors.flow import FlowActor
+from actors.flow_feed import FlowFeed
+from actors.host_metrics import HostMetrics
 from actors.ingestor import Ingestor
 from actors.kinds import actor_factories
+from actors.limit_sampler import LimitSampler
+from actors.loop_lag import LoopLag
 from actors.message_indexer import MessageIndexer
+from actors.rollup_folder import RollupFolder
 from actors.runtime.host import ActorHost
-from actors.runtime.ray_host import HostServices
 from actors.runtime.reminders import ReminderService
+from actors.runtime.system import LocalActors
 from actors.runtime.wire import Call, Outcome
+from actors.webhook_endpoint import WebhookEndpointActor
+from actors.webhook_events import WebhookEvents
+from actors.webhook_feed import ALL, WebhookFeed
 from config.logs import configure_logs
+from config.origin import origin
 from config.settings import Settings
+from config.tracing import close_tracing, configure_tracing
 from domain.clock import SystemClock
+from domain.ended import ended
 from domain.partition import host_of, lanes_of, partition_of, partitions_of
 from storage.account_directory import AccountDirectory
+from storage.bot_steps import BotSteps
 from storage.campaign_runs import CampaignRuns
 from storage.client import Client, close_client, database_of, open_client
 from storage.epochs import next_epoch
 from storage.erased_people import ErasedPeople
+from storage.flow_directory import FlowDirectory
+from storage.flow_documents import EXECUTOR
+from storage.flow_events import FlowEvents
+from storage.flow_work import FlowWork
 from storage.inbox import Inbox
 from storage.ingest import Ingest, Ingested
 from storage.message_words import MessageWords
 from storage.outbox import Outbox
 from storage.reminders import Reminders
+from storage.webhook_deliveries import WebhookDeliveries
 
 if TYPE_CHECKING:
     from actors.runtime.ray_system import RayActors
 
 log = structlog.get_logger()
+
+FLOW_DIRECTORY = Counter("mktx_flow_directory_total", "What the directory of active flows has met with", ["what"])
 
 #: Transactions under way at once in one host, each on its own share of the lanes.
 _INGESTORS = 2
@@ -48,13 +72,17 @@ _RESUME_S = 10.0
 #: Every so many times those are told too that are awake: a message that they missed is not lost for long.
 _EVERYTHING = 6
 _CALL_S = 60.0
+#: For what is asked of the chatbot, which asks a model.
+_ASK_S = 180.0
 
 
 class Services:
     """Composes one host; see `HostServices`."""
 
-    def __init__(self, settings: Settings, index: int, hosts: int) -> None:
+    def __init__(self, settings: Settings, index: int, hosts: int, webhooks: WebhookEvents | None = None) -> None:
         self._settings = settings
+        self._webhooks = webhooks
+        self._deliveries: WebhookDeliveries | None = None
         self._index = index
         self._hosts = hosts
         self._clock = SystemClock()
@@ -66,13 +94,20 @@ class Services:
         self._indexer: MessageIndexer | None = None
         self._outbox: Outbox | None = None
         self._runs: CampaignRuns | None = None
+        self._flows: FlowDirectory | None = None
+        self._flow_work: FlowWork | None = None
+        self._bot: BotSteps | None = None
+        self._dialogue: Dialogue | None = None
         self._reminders: ReminderService | None = None
+        self._flow_feed: FlowFeed | None = None
         self._resuming: asyncio.Task[None] | None = None
+        self._watches: list[HostMetrics | LimitSampler | LoopLag | RollupFolder] = []
         self._elsewhere: RayActors | None = None
 
     async def start(self) -> None:
         """Connect, take an epoch, and begin to work."""
         configure_logs(self._settings, process=f"host-{self._index}")
+        configure_tracing(self._settings, process=f"host-{self._index}")
         settings = self._settings
         self._client = client = open_client(settings)
         self._session = session = open_session()
@@ -80,6 +115,12 @@ class Services:
         self.epoch = await next_epoch(database)
         self._outbox = Outbox(client, database)
         self._runs = CampaignRuns(client, database)
+        self._flows = flows = FlowDirectory(database, noted=lambda what: FLOW_DIRECTORY.labels(what).inc())
+        flows.start()
+        self._flow_work = FlowWork(database)
+        self._bot = BotSteps(client, database)
+        self._deliveries = WebhookDeliveries(database)
+        self._dialogue = dialogue_of(settings, database, self._clock)
         self.host = ActorHost(
             actor_factories(
                 settings,
@@ -89,6 +130,9 @@ class Services:
                 self._clock,
                 self.epoch,
                 self._tell,
+                ask=self._ask,
+                answers=self._dialogue,
+                webhooks=self._webhooks,
                 name=f"host{self._index}",
             ),
             idle_s=settings.actor_idle_s,
@@ -101,7 +145,7 @@ class Services:
         self._ingestors = [
             Ingestor(
                 inbox,
-                Ingest(client, database, accounts, self._clock, erased=erased, name=f"lane{part.start}"),
+                Ingest(client, database, accounts, self._clock, erased=erased, flows=flows, name=f"lane{part.start}"),
                 part,
                 self._clock,
                 batch=settings.ingest_batch,
@@ -126,7 +170,18 @@ class Services:
             Reminders(database), self.host, partitions_of(self._index, self._hosts), self._clock
         )
         self._reminders.start()
+        self._flow_feed = FlowFeed(
+            FlowEvents(database),
+            partitions_of(self._index, self._hosts),
+            lambda contact_id: self._ask(EXECUTOR, contact_id, "take"),
+        )
+        self._flow_feed.start()
         self._resuming = asyncio.create_task(self._resume_for_ever())
+        self._watches = [HostMetrics(self.host, self._index), LimitSampler(self.host), LoopLag("host")]
+        if self._index == 0:
+            self._watches.append(RollupFolder(client, database, self._clock))
+        for watch in self._watches:
+            watch.start()
         log.info("host.ready", index=self._index, epoch=self.epoch)
 
     async def ring(self) -> None:
@@ -140,28 +195,39 @@ class Services:
 
     async def stop(self, grace_s: float) -> None:
         """Finish batches and sends under way; everything else stays in the database."""
-        if self._resuming:
-            self._resuming.cancel()
+        await ended(self._resuming)
         if self._reminders:
             await self._reminders.stop()
+        if self._flow_feed:
+            await self._flow_feed.stop()
         await asyncio.gather(*(ingestor.stop() for ingestor in self._ingestors))
         if self._indexer:
             await self._indexer.stop()
         await self.host.stop(grace_s)
+        await asyncio.gather(*(watch.stop() for watch in self._watches))
+        if self._flows:
+            await self._flows.stop()
         if self._elsewhere:
             await self._elsewhere.close()
+        if self._dialogue:
+            await self._dialogue.close()
         if self._session:
             await self._session.close()
         if self._client:
             await close_client(self._client)
+        await asyncio.to_thread(close_tracing)
 
     async def _react(self, ingested: Ingested) -> None:
-        """Tell the actors of accounts what events have changed for them."""
+        """Tell the actors of accounts and conversations what events have changed for them."""
         message_ids = [message_id for message_id, _ in ingested.settled]
         for account_id in ingested.touched_accounts:
             self._tell(AccountActor.kind, account_id, "settled", message_ids)
         for account_id in ingested.waiting_accounts:
             self._tell(AccountActor.kind, account_id, "resume")
+        for contact_id in ingested.flow_contacts:
+            self._tell(EXECUTOR, contact_id, "take")
+        for conversation_id in ingested.bot_due:
+            self._tell(ConversationActor.kind, conversation_id, "handle")
 
     async def _resume_for_ever(self) -> None:
         """Wake actors of this host that have work nobody is at: at the start, and what a lost call left behind."""
@@ -176,13 +242,29 @@ class Services:
 
     async def _left_behind(self, *, everything: bool) -> list[tuple[str, str, str]]:
         """Return (kind, key, method) of what has work; what is awake already only where `everything` is asked for."""
-        if self._outbox is None or self._runs is None:
+        if self._outbox is None or self._runs is None or self._bot is None:
             return []
         account, campaign = AccountActor.kind, CampaignActor.kind
         found = [(account, key, "resume") for key in await self._outbox.accounts_with_pending()]
         found += [(account, key, "campaigns_changed") for key in await self._runs.accounts_with_lanes()]
         found += [(campaign, key, "follow") for key in await self._runs.under_way()]
+        found += [(ConversationActor.kind, key, "handle") for key in await self._bot.due()]
+        found += [(FlowActor.kind, key, "follow") for key in sorted(await self._flows_with_work())]
+        found += await self._webhooks_with_work()
         return [each for each in found if everything or not self.host.holds(each[0], each[1])]
+
+    async def _flows_with_work(self) -> set[str]:
+        """Return the flows whose actors are at something, and those that were activated and may not know it yet."""
+        if self._flows is None or self._flow_work is None:
+            return set()
+        return {*self._flows.by_themselves(), *await self._flow_work.flows()}
+
+    async def _webhooks_with_work(self) -> list[tuple[str, str, str]]:
+        """Return who follows the changes for webhook endpoints, and the endpoints that something is due for."""
+        if self._webhooks is None or self._deliveries is None:
+            return []
+        waiting = await self._deliveries.waiting(self._clock.now())
+        return [(WebhookFeed.kind, ALL, "follow"), *((WebhookEndpointActor.kind, key, "handle") for key in waiting)]
 
     def _owns(self, kind: str, key: str) -> bool:
         return host_of(partition_of(kind, key), self._hosts) == self._index
@@ -193,22 +275,17 @@ class Services:
         An actor that came to life here, although another host owns it, would take its document away from that one.
         """
         if self._owns(kind, key):
-            self.host.dispatch(Call(0, kind, key, method, args, None, time.time() + _CALL_S), _note_failure)
+            call = Call(0, kind, key, method, args, None, time.time() + _CALL_S, origin())
+            self.host.dispatch(call, _note_failure)
         elif self._elsewhere:
             told = self._elsewhere.call(kind, key, method, args, {}, _CALL_S)
             asyncio.ensure_future(told).add_done_callback(_note_untold)
 
-
-class MakeServices:
-    """Makes the services of a host in the host's own process."""
-
-    def __init__(self, settings: Settings, version: str) -> None:
-        self.settings = settings
-        self.version = version
-
-    def __call__(self, index: int, hosts: int) -> HostServices:
-        """Make the services of the host with this index."""
-        return Services(self.settings, index, hosts)
+    def _ask(self, kind: str, key: str, method: str, *args: object) -> Awaitable[object]:
+        """Send a message to an actor as `_tell` does, and return what to await for its answer."""
+        if self._owns(kind, key) or self._elsewhere is None:
+            return LocalActors(self.host).call(kind, key, method, args, {}, _ASK_S)
+        return self._elsewhere.call(kind, key, method, args, {}, _ASK_S)
 
 
 def _note_failure(outcome: Outcome) -> None:

@@ -11,19 +11,24 @@ from bson.errors import InvalidDocument
 from prometheus_client import Counter, Histogram
 from pymongo.errors import OperationFailure, PyMongoError
 
+from config.tracing import is_tracing, span
 from domain.clock import Clock
 from storage.client import Document
-from storage.inbox import Inbox
+from storage.inbox import Inbox, traces_of
 from storage.ingest import Ingest, Ingested, Superseded
 
 log = structlog.get_logger()
 
 PROCESSED = Counter("mktx_ingest_events_total", "Events processed, by outcome", ["outcome"])
+# There from the start: what first appears with a 1 is no increase to Prometheus.
+_FAILED, _BROKE = PROCESSED.labels("failed"), PROCESSED.labels("broke")
 LAG = Histogram(
     "mktx_ingest_lag_seconds",
     "Time from an event's arrival to its effects, of the oldest event of each batch",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120),
 )
+
+FLOW_EVENTS = Counter("mktx_flow_events_total", "Starts of flows and replies to them that came in by events of X")
 
 #: Without a ring: how often the inbox is looked into, for what a lost ring or a dead gateway left.
 _LOOK_S = 2.0
@@ -103,7 +108,7 @@ class Ingestor:
             except Exception as error:
                 # Without this loop the lanes would stand still until the host is started again.
                 log.exception("ingest.broke", error=type(error).__name__)
-                PROCESSED.labels("broke").inc()
+                _BROKE.inc()
                 await self._again_later()
             self._answer_rings(rings)
             try:
@@ -130,7 +135,7 @@ class Ingestor:
                 self._was_full = False
                 return
             begun = time.monotonic()
-            await self._process(documents)
+            await self._process_traced(documents)
             now = time.monotonic()
             if now < self._eased_until:
                 await asyncio.sleep(min(_REST_SHARE * (now - begun), self._eased_until - now))
@@ -141,6 +146,19 @@ class Ingestor:
             self._was_full = sum(len(document["events"]) for document in documents) >= self._batch
             if not self._was_full:
                 await asyncio.sleep(_GATHER_S)
+
+    async def _process_traced(self, documents: list[Document]) -> None:
+        """Process documents in a span: a part of the call that brought them, where one call brought all of them.
+
+        A batch of several calls belongs to none of them: it is a trace of its own, linked to each.
+        """
+        if not is_tracing():
+            await self._process(documents)
+            return
+        traces = traces_of(documents)
+        parent = traces[0] if len(traces) == 1 else ""
+        with span("ingest", parent=parent, links=traces, events=sum(len(each["events"]) for each in documents)):
+            await self._process(documents)
 
     async def _process(self, documents: list[Document]) -> None:
         try:
@@ -165,7 +183,7 @@ class Ingestor:
         elif len(documents[0]["events"]) > 1:
             await self._inbox.split(documents[0])
         else:
-            PROCESSED.labels("failed").inc()
+            _FAILED.inc()
             await self._inbox.bury(documents[0], f"failed: {type(error).__name__}", self._clock.now())
 
     async def _report(self, ingested: Ingested) -> None:
@@ -176,7 +194,8 @@ class Ingestor:
             PROCESSED.labels("unknown_account").inc(ingested.unrouted)
         if ingested.oldest:
             LAG.observe(max(0.0, (self._clock.now() - ingested.oldest).total_seconds()))
-        if ingested.touched_accounts or ingested.waiting_accounts:
+        FLOW_EVENTS.inc(ingested.flow_events)
+        if ingested.concerns_actors:
             await self._reacted(ingested)
 
 

@@ -49,6 +49,7 @@ from storage.account_directory import AccountDirectory
 from storage.client import database_of, open_client
 from storage.embedded import EmbeddedMongo
 from storage.erased_people import ErasedPeople
+from storage.flow_directory import FlowDirectory
 from storage.inbox import Inbox
 from storage.indexes import INDEXES, MESSAGES_BY_WORD, ensure_indexes
 from storage.ingest import Ingest
@@ -184,7 +185,8 @@ async def process(settings: Settings, said: Sequence[str], seconds: float, *, is
     await database["accounts"].insert_one(account)
     clock = SystemClock()
     inbox = Inbox(client, database)
-    ingest = Ingest(client, database, AccountDirectory(database), clock, erased=ErasedPeople(database, settings))
+    erased, flows = ErasedPeople(database, settings), FlowDirectory(database)
+    ingest = Ingest(client, database, AccountDirectory(database), clock, erased=erased, flows=flows)
     indexer = MessageIndexer(MessageWords(database), range(LANES), lambda: True)
     if is_indexing:
         indexer.start()

@@ -19,6 +19,7 @@ import orjson
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 
+from config.origin import REQUEST
 from config.settings import Settings
 
 _LARGEST_LINE = 60_000
@@ -63,6 +64,14 @@ def _without_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> Mut
     return event
 
 
+def _of_request(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Write the id of the request that a line is about into it."""
+    request = REQUEST.get()
+    if request:
+        event["request_id"] = request
+    return event
+
+
 def _named(process: str) -> structlog.types.Processor:
     """Return what writes the process's name into every line."""
 
@@ -95,6 +104,7 @@ def configure_logs(settings: Settings, *, process: str, to_socket: bool | None =
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _of_request,
             structlog.processors.add_log_level,
             _named(process),
             structlog.processors.TimeStamper(fmt="iso", utc=True),

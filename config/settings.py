@@ -79,7 +79,10 @@ class Settings(BaseSettings):
     )
     x_messages_per_day: int = Field(500, ge=1, description="Messages per account in any 24 hours (X's own limit).")
     x_reserve_for_people: float = Field(
-        0.2, ge=0, le=0.95, description="Share of the messages a day that is kept back for people."
+        0.2,
+        ge=0,
+        le=0.95,
+        description="Share of the messages a day, and of each of X's windows, that campaigns leave to people.",
     )
     x_campaign_messages_per_day: int = Field(
         10_000, ge=1, description="Messages of campaigns per account in any 24 hours."
@@ -94,6 +97,11 @@ class Settings(BaseSettings):
         72 * 3600, ge=0, description="Seconds in which an answer belongs to a campaign's message."
     )
 
+    # --- flows
+    flow_segment_check_s: float = Field(
+        60, ge=1, description="Seconds between looks at who has entered a segment that starts a flow."
+    )
+
     # --- links that people give
     attachment_timeout_s: float = Field(
         120, gt=0, le=3600, description="Seconds that fetching one attachment may take."
@@ -106,9 +114,25 @@ class Settings(BaseSettings):
         "", description="Server that stands in for example.com, .net and .org; the bundled sandbox sets it to itself."
     )
 
+    # --- webhooks of merchants
+    outgoing_webhook_timeout_s: float = Field(
+        15, gt=0, le=60, description="Seconds that a merchant's webhook endpoint may take to answer."
+    )
+    outgoing_webhooks_at_once: int = Field(
+        8, ge=1, le=100, description="Deliveries under way to one webhook endpoint at once."
+    )
+
     # --- AI
-    openai_base_url: str = Field("", description="OpenAI-compatible server; empty uses the bundled sandbox.")
+    openai_base_url: str = Field(
+        "", description="OpenAI-compatible server; empty is OpenAI with a key, else the bundled sandbox."
+    )
     openai_api_key: SecretStr = Field(SecretStr(""), description="Key for the model server.")
+    openai_timeout_s: float = Field(20, gt=0, description="Seconds that one call of the model server may take.")
+    openai_retries: int = Field(2, ge=0, le=10, description="Times that a failed call of the model server is repeated.")
+    openai_answer_timeout_s: float = Field(
+        28, gt=0, description="Seconds that one answer may take, with its repetitions and look-ups."
+    )
+    openai_calls_at_once: int = Field(256, ge=1, description="Calls of the model server under way in one host.")
 
     # --- identity
     jwt_secret: SecretStr = Field(SecretStr(""), description="HS256 secret of access tokens; empty generates one.")
@@ -130,13 +154,22 @@ class Settings(BaseSettings):
     # --- operation
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["json", "text"] = Field("json", description="Shape of log lines.")
+    tracing_endpoint: str = Field(
+        "", description="OpenTelemetry collector that gets traces (OTLP/HTTP, http://127.0.0.1:4318); empty: none."
+    )
     sandbox_port: int = Field(0, ge=0, le=65535, description="Port of the bundled sandbox; 0 picks a free one.")
     sandbox_customers: int = Field(8, ge=0, description="Simulated customers of the bundled sandbox.")
     sandbox_rate: float = Field(0.2, ge=0, description="Messages a second that the simulated customers write.")
     sandbox_account_id: str = Field("100", description="X user id of the simulated shop account.")
 
     @field_validator(
-        "x_api_base_url", "x_upload_base_url", "public_url", "example_sites_url", "openai_base_url", "jwt_jwks_url"
+        "x_api_base_url",
+        "x_upload_base_url",
+        "public_url",
+        "example_sites_url",
+        "openai_base_url",
+        "jwt_jwks_url",
+        "tracing_endpoint",
     )
     @classmethod
     def _http_address(cls, value: str) -> str:

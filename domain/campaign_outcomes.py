@@ -7,10 +7,12 @@ out to have been sent before something that is known already is given that outco
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NotRequired, TypeAlias, TypedDict, cast
+
+from domain.variants import CONTROL
 
 Outcome: TypeAlias = Literal["opened", "replied", "optedOut", "blocked"]
 
@@ -56,6 +58,14 @@ class Note:
     recipient: Remembered
     outcome: Outcome
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LateAnswer:
+    """An answer to a campaign that was there before it was known that X had the campaign's message."""
+
+    contact: Mapping[str, object]
+    note: Note
 
 
 class CampaignMark(TypedDict):
@@ -113,6 +123,16 @@ def known_already(contact: Mapping[str, object], sent: Remembered) -> Iterator[t
         at = contact.get(name)
         if isinstance(at, datetime) and _belongs(sent, outcome, at):
             yield outcome, at
+
+
+def answers(notes: Iterable[Note]) -> list[Note]:
+    """Return the notes by which campaigns were answered: who is held back has got nothing to answer."""
+    return [note for note in notes if note.outcome == "replied" and note.recipient["variant"] != CONTROL]
+
+
+def late_answers(contact: Mapping[str, object], notes: Iterable[Note]) -> list[LateAnswer]:
+    """Return the answers among what turns out to be known already of a contact; a stop word is none."""
+    return [LateAnswer(contact, note) for note in answers(notes) if note.at != contact.get(LAST["optedOut"])]
 
 
 def _belongs(sent: Remembered, outcome: Outcome, at: datetime) -> bool:

@@ -10,11 +10,9 @@ from typing import Literal, Self, TypeAlias, cast
 from domain.campaign_outcomes import Remembered
 from domain.consent import Refusal, refusal
 from domain.frequency import QuietHours, next_allowed, over_cap, zone_of
+from domain.variants import CONTROL
 
 HeldBack: TypeAlias = Refusal | Literal["frequency_cap"]
-
-#: The variant of the contacts that a campaign holds back to compare with: they were sent nothing.
-_CONTROL = "control"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +59,5 @@ class ContactPolicy:
 def _sent(contact: Mapping[str, object]) -> Iterator[datetime]:
     """Yield when a contact was sent messages of campaigns."""
     for each in cast("list[Remembered]", contact.get("recentCampaigns") or []):
-        if each["variant"] != _CONTROL:
+        if each["variant"] != CONTROL:
             yield each["at"]

@@ -11,6 +11,7 @@
     ├── UnsupportedMedia        415 UNSUPPORTED_MEDIA_TYPE
     ├── LimitExceeded           429 RATE_LIMIT_EXCEEDED
     ├── XRefused                502 TWITTER_API_ERROR       X refused or broke
+    ├── ModelUnavailable        502 AI_SERVICE_ERROR        the model server refused or broke
     └── Unavailable             503 SERVICE_UNAVAILABLE     database or actors not to be reached
         └── Overloaded          503                         a bounded queue is full
 
@@ -125,6 +126,13 @@ class XRefused(MktxError):
     """X refused or broke; `details` holds X's own code and text."""
 
     code = "TWITTER_API_ERROR"
+    status = 502
+
+
+class ModelUnavailable(MktxError):
+    """The model server refused or broke, or answered what could not be used; `details` says why in one word."""
+
+    code = "AI_SERVICE_ERROR"
     status = 502
 
 

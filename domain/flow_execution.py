@@ -36,18 +36,22 @@ from domain.flow_nodes import (
     Variable,
     Wait,
     WaitForReply,
+    branches_of,
 )
 from domain.flow_state import (
+    Cancelled,
     Effect,
     EffectFailed,
     EffectKey,
     EffectSucceeded,
     Event,
     Execution,
+    Happened,
     HistoryEntry,
     Outcome,
     Replied,
     Reply,
+    Retried,
     Started,
     Step,
     Surroundings,
@@ -77,8 +81,17 @@ TOO_MANY_VISITS, TOO_DEEP = "too_many_visits", "too_many_nested_flows"
 def advance(graph: FlowGraph, execution: Execution, event: Event, surroundings: Surroundings) -> Step:
     """Return what an event makes of an execution of this graph."""
     turn = _Turn(graph, execution, event.at, surroundings)
-    if execution.status == "running":
-        turn.take(event)
+    is_running = execution.status == "running"
+    match event:
+        case Cancelled():
+            if is_running:
+                turn.cancel()
+        case Retried():
+            if execution.status == "failed":
+                turn.begin_again()
+        case _:
+            if is_running:
+                turn.take(event)
     effect = outstanding(graph, turn.execution) if turn.has_tried else None
     return Step(turn.execution, effect, tuple(turn.history))
 
@@ -94,6 +107,30 @@ def outstanding(graph: FlowGraph, execution: Execution) -> Effect | None:
     variables = {**execution.variables, **given}
     key = EffectKey(execution.id, execution.node_id, execution.visit)
     return Effect(key, execution.attempt, action, variables, execution.depth)
+
+
+def listens(graph: FlowGraph, execution: Execution) -> bool:
+    """Return whether a message of the contact may matter to an execution.
+
+    It does where a reply is waited for, or will be before the flow sends its next message.
+    """
+    if execution.status != "running" or execution.node_id is None:
+        return False
+    seen, ahead = set[str](), [execution.node_id]
+    while ahead:
+        node_id = ahead.pop()
+        if node_id in seen:
+            continue
+        seen.add(node_id)
+        config = graph.config(node_id)
+        if isinstance(config, WaitForReply):
+            return True
+        # What is written before a message is no answer to it; one that is on its way may be answered already.
+        is_on_its_way = node_id == execution.node_id and execution.waiting == Waiting("effect")
+        if not isinstance(config, SendMessage) or is_on_its_way:
+            following = (graph.after(node_id, branch) for branch in branches_of(config))
+            ahead += [each for each in following if each is not None]
+    return False
 
 
 def retry_delay(attempt: int, random: Callable[[], float]) -> timedelta:
@@ -120,7 +157,8 @@ class _Turn:
         self._at = at
         self._surroundings = surroundings
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Happened) -> None:
+        """Take what has happened to an execution that is under way."""
         waiting = self.execution.waiting
         match event:
             case Started(message_id=message_id):
@@ -133,12 +171,27 @@ class _Turn:
                     self._time_is_over(waiting.reason)
             case Replied(reply=reply):
                 self._hear(reply, is_awaited=waiting is not None and waiting.reason == "reply")
-            case EffectSucceeded(key=key, result=result):
+            case EffectSucceeded(key=key):
                 if self._is_about(key):
-                    self._succeed(result)
+                    self._succeed(event)
             case EffectFailed(key=key, attempt=attempt):
                 if self._is_about(key) and waiting == Waiting("effect") and attempt == self.execution.attempt:
                     self._fail_attempt(event)
+
+    def cancel(self) -> None:
+        """End the execution where it is."""
+        self._note("cancelled")
+        self._end("cancelled")
+
+    def begin_again(self) -> None:
+        """Come to the node again at which the execution has failed; a message is not delayed a second time."""
+        node_id = self._here()
+        self.execution = replace(self.execution, status="running", failure=None)
+        if isinstance(self._config(), SendMessage):
+            if self._come_to(node_id):
+                self._try()
+        else:
+            self._go(node_id)
 
     def _is_about(self, key: EffectKey) -> bool:
         """Whether an effect is the one that is tried; it may succeed late, while it is to be tried again."""
@@ -173,11 +226,11 @@ class _Turn:
         self.execution = replace(self.execution, unheard=None)
         return _Way(REPLY)
 
-    def _succeed(self, result: Variable) -> None:
+    def _succeed(self, done: EffectSucceeded) -> None:
         config = self._config()
         if isinstance(config, HttpRequest):
-            self._keep(config.save_as, result)
-        self._leave(_Way(NEXT))
+            self._keep(config.save_as, done.result)
+        self._leave(_Way(done.branch))
 
     def _fail_attempt(self, failed: EffectFailed) -> None:
         if failed.final or self.execution.attempt >= MOST_ATTEMPTS:
@@ -212,16 +265,22 @@ class _Turn:
     def _go(self, node_id: str | None) -> None:
         """Go through nodes until something must be done or waited for, or nothing is left."""
         while node_id is not None:
-            if self.execution.visit >= MOST_VISITS:
-                self._end("failed", TOO_MANY_VISITS)
+            if not self._come_to(node_id):
                 return
-            visit = self.execution.visit + 1
-            self.execution = replace(self.execution, node_id=node_id, visit=visit, attempt=0, waiting=None)
             way = self._way_on()
             if way is None:
                 return
             node_id = self._left_by(way)
         self._end("completed")
+
+    def _come_to(self, node_id: str) -> bool:
+        """Begin a visit, unless the execution has made too many and ends with that."""
+        if self.execution.visit >= MOST_VISITS:
+            self._end("failed", TOO_MANY_VISITS)
+            return False
+        visit = self.execution.visit + 1
+        self.execution = replace(self.execution, node_id=node_id, visit=visit, attempt=0, waiting=None)
+        return True
 
     def _way_on(self) -> _Way | None:
         """Return the way by which the flow leaves a node at once; None where it stays there, or is over."""

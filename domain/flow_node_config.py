@@ -33,7 +33,7 @@ from domain.flow_nodes import (
 )
 from domain.public_links import LONGEST_LINK, LinkRefused, link_of
 from domain.segment_conditions import All, read_conditions
-from domain.templates import MOST_VARIABLES, VARIABLE_NAME
+from domain.templates import MOST_VARIABLES, VARIABLE_NAME, variables_of
 
 MOST_NODES = 200
 #: A year: a wait that is longer is a mistake.
@@ -50,8 +50,14 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VARIABLE = re.compile(VARIABLE_NAME)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+#: An output or a tag of a template.
+_GAP = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,1000}")
+#: All of an address before its path.
+_HOST = re.compile(r"https?://[^/?#]+(?=[/?#]|\Z)", re.IGNORECASE)
+#: What a secret is kept under.
+SEALED = "sealed"
 #: What the connection itself decides (RFC 9110, 7.6; RFC 9112, 6).
 _OWN_HEADERS = frozenset(
     {
@@ -204,12 +210,35 @@ def _http_request(fields: Fields) -> HttpRequest:
     body = fields.optional_text("body", LONGEST_BODY)
     if body is not None and method == "GET":
         fields.note("body", "must not be given with GET")
-    return HttpRequest(fields.text("url", LONGEST_LINK), method, dict(_headers(fields)), body, _save_as(fields))
+    url, headers = fields.text("url", LONGEST_LINK), dict(_headers(fields))
+    _check_gaps(fields, "url", url)
+    _check_gaps(fields, "body", body or "")
+    for name, value in headers.items():
+        _check_gaps(fields, f"headers.{name}", value)
+    secrets = dict(_secret_headers(fields, {name.lower() for name in headers}))
+    if secrets and url and host_of(url) is None:
+        fields.note("url", "must name its host as it is where there are secretHeaders")
+    return HttpRequest(url, method, headers, body, _save_as(fields), secrets)
+
+
+def _check_gaps(fields: Fields, name: str, content: str) -> None:
+    """Note what is wrong with a text that is filled as a template is."""
+    try:
+        variables_of(content)
+    except InvalidContent as error:
+        for problem in error.problems:
+            fields.note(name, problem.reason)
+
+
+def host_of(url: str) -> str | None:
+    """Return scheme, host and port of a call's address, None where what fills it may change them."""
+    whole = _HOST.match(url)
+    return None if whole is None or "{" in whole[0] else whole[0].lower()
 
 
 def _headers(fields: Fields) -> Iterator[tuple[str, str]]:
     for name, value in fields.entries("headers", MOST_HEADERS):
-        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OWN_HEADERS:
+        if not _is_header(name):
             fields.note(f"headers.{name[:LONGEST_ID]}", "is no header that can be given")
         elif not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             fields.note(f"headers.{name}", "must be at most 1000 printable characters of ASCII")
@@ -217,11 +246,35 @@ def _headers(fields: Fields) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
+def _secret_headers(fields: Fields, others: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield secrets: as they are given, or sealed, as they are kept."""
+    for name, value in fields.entries("secretHeaders", MOST_HEADERS):
+        path, secret = f"secretHeaders.{name[:LONGEST_ID]}", value
+        if isinstance(value, dict) and value.keys() == {SEALED}:
+            secret = value[SEALED]
+        elif isinstance(value, str) and not _HEADER_VALUE.fullmatch(value):
+            secret = None
+        if not _is_header(name):
+            fields.note(path, "is no header that can be given")
+        elif name.lower() in others:
+            fields.note(path, "is given twice")
+        elif not isinstance(secret, str) or not secret:
+            fields.note(path, "must be 1 to 1000 printable characters of ASCII")
+        else:
+            others.add(name.lower())
+            yield name, secret
+
+
+def _is_header(name: str) -> bool:
+    return _HEADER_NAME.fullmatch(name) is not None and name.lower() not in _OWN_HEADERS
+
+
 def _check_url(fields: Fields, url: str, *, private_allowed: bool) -> None:
     if not url:
         return
     try:
-        link_of(url, private_allowed=private_allowed)
+        # What fills a gap is percent-encoded, so that it stands for no more than a part of a name.
+        link_of(_GAP.sub("x", url), private_allowed=private_allowed)
     except LinkRefused as error:
         fields.note("url", str(error))
 
@@ -249,3 +302,5 @@ _READERS: Mapping[str, Callable[[Fields], NodeConfig]] = {
     StartFlow.kind: lambda fields: StartFlow(fields.text("flowId", LONGEST_ID)),
     End.kind: lambda _: End(),
 }
+#: Every type of a node.
+NODE_TYPES = tuple(_READERS)

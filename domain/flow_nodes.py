@@ -1,8 +1,9 @@
 """The nodes that a flow is made of (seed, "Automation Flows"; contract, part 5, "Flows").
 
 A node is written as `{"id", "type", "config"}`. Each type has its own fields in `config`, and the branches by which a
-flow goes on from it: most go on by `next`, or by `error` where what they do has failed for good; `condition` by `true`
-and `false`, `wait_for_reply` by `reply` and `timeout`, `split` by the names of its weights. `end` goes nowhere.
+flow goes on from it: most go on by `next`, or by `error` where what they do has failed for good; `ai_reply` also by
+`escalated` where the conversation is with people; `condition` by `true` and `false`, `wait_for_reply` by `reply` and
+`timeout`, `split` by the names of its weights. `end` goes nowhere.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from domain.segment_conditions import All
 REPLY_TIMEOUT_S = 86_400
 
 NEXT, ERROR, TRUE, FALSE, REPLY, TIMEOUT = "next", "error", "true", "false", "reply", "timeout"
+ESCALATED = "escalated"
 
 #: What a flow remembers under a name, and fills templates with.
 Variable: TypeAlias = str | int | float | bool | None
@@ -118,7 +120,10 @@ class AiReply:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """Calls a public address; what it answers may be kept as a variable."""
+    """Calls a public address; what it answers may be kept as a variable.
+
+    `secret_headers` are sealed, each for the host that the address names.
+    """
 
     kind: ClassVar = "http_request"
     url: str
@@ -126,6 +131,7 @@ class HttpRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
     save_as: str | None = None
+    secret_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,21 +164,20 @@ class FlowNode:
     config: NodeConfig
 
 
+_BRANCHES: Mapping[type[NodeConfig], tuple[str, ...]] = {
+    End: (),
+    Wait: (NEXT,),
+    WaitForReply: (REPLY, TIMEOUT),
+    Branch: (TRUE, FALSE),
+    AiReply: (NEXT, ESCALATED, ERROR),
+}
+
+
 def branches_of(config: NodeConfig) -> tuple[str, ...]:
     """Return the branches by which a flow may go on from a node; the first is meant where none is named."""
-    match config:
-        case End():
-            return ()
-        case Wait():
-            return (NEXT,)
-        case WaitForReply():
-            return (REPLY, TIMEOUT)
-        case Branch():
-            return (TRUE, FALSE)
-        case Split(weights):
-            return tuple(weights)
-        case _:
-            return (NEXT, ERROR)
+    if isinstance(config, Split):
+        return tuple(config.weights)
+    return _BRANCHES.get(type(config), (NEXT, ERROR))
 
 
 def must_name_branch(config: NodeConfig) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from domain.flow_execution import MOST_ATTEMPTS, advance
 from domain.flow_graph import FlowGraph
-from domain.flow_nodes import AddTag, RemoveTag, UpdateAttributes, Variable
+from domain.flow_nodes import ESCALATED, NEXT, AddTag, AiReply, RemoveTag, UpdateAttributes, Variable
 from domain.flow_state import (
     Effect,
     EffectFailed,
@@ -31,6 +31,9 @@ from domain.flow_state import (
 from domain.segment_conditions import All
 from domain.segment_matching import matches
 from domain.segment_query import CampaignContacts
+
+#: Answers why an effect can't be done for a contact's document at a moment; None where it can.
+Refuses: TypeAlias = Callable[[Effect, Mapping[str, Any], datetime], str | None]
 
 MOST_EVENTS = 1_000
 #: How far a simulation looks ahead: a year and a day.
@@ -59,7 +62,9 @@ class Script:
     """What the world would answer.
 
     `contact` is a contact's document; `replies` holds one entry for each time that a reply is waited for, None where
-    the contact is silent, as it is once they are used up; `failures` and `results` are by node.
+    the contact is silent, as it is once they are used up; `failures` and `results` are by node, and an `ai_reply` whose
+    result is `escalated` goes to people. `refuses` says why an effect could not be done for this contact, as it is by
+    then and at that moment, whatever the script has.
     """
 
     contact: Mapping[str, Any]
@@ -67,6 +72,7 @@ class Script:
     replies: Sequence[ScriptedReply | None] = ()
     failures: Mapping[str, ScriptedFailure] = field(default_factory=dict)
     results: Mapping[str, Variable] = field(default_factory=dict)
+    refuses: Refuses = lambda _effect, _contact, _at: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +150,13 @@ class _World:
         failure = self._script.failures.get(effect.key.node_id)
         if failure is not None and effect.attempt <= failure.attempts:
             return EffectFailed(now, effect.key, effect.attempt, failure.reason, final=failure.final)
+        refused = self._script.refuses(effect, self._contact, now)
+        if refused is not None:
+            return EffectFailed(now, effect.key, effect.attempt, refused, final=True)
         self._change_contact(effect)
-        return EffectSucceeded(now, effect.key, self._script.results.get(effect.key.node_id))
+        result = self._script.results.get(effect.key.node_id)
+        is_escalated = isinstance(effect.action, AiReply) and result == ESCALATED
+        return EffectSucceeded(now, effect.key, result, ESCALATED if is_escalated else NEXT)
 
     def _change_contact(self, effect: Effect) -> None:
         tags = list(self._contact.get("tags", []))

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from domain.flow_nodes import Action, Variable
+from domain.flow_nodes import NEXT, Action, Variable
 from domain.flow_triggers import ExecutionStatus
 from domain.segment_conditions import All
 
 WaitReason: TypeAlias = Literal["time", "reply", "effect", "retry"]
-#: `waiting` and `retrying` are said of a visit that goes on; each ends `done` or `failed`.
-Outcome: TypeAlias = Literal["waiting", "retrying", "done", "failed"]
+#: `waiting` and `retrying` are said of a visit that goes on; each ends `done`, `failed` or `cancelled`.
+Outcome: TypeAlias = Literal["waiting", "retrying", "done", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,12 @@ class Replied:
 
 @dataclass(frozen=True, slots=True)
 class EffectSucceeded:
-    """An effect was done; `result` is what a node may keep as a variable."""
+    """An effect was done; `result` is what a node may keep as a variable, `branch` the one that it leads to."""
 
     at: datetime
     key: EffectKey
     result: Variable = None
+    branch: str = NEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,23 @@ class EffectFailed:
     retry_after_s: float = 0.0
 
 
-Event: TypeAlias = Started | TimeReached | Replied | EffectSucceeded | EffectFailed
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody ends the execution."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Somebody lets an execution that has failed go on from the node at which it did."""
+
+    at: datetime
+
+
+#: What happens by itself, and what people order.
+Happened: TypeAlias = Started | TimeReached | Replied | EffectSucceeded | EffectFailed
+Event: TypeAlias = Happened | Cancelled | Retried
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ MOST_WORDS = 2_000
 _LONGEST_RULE = 500
 
 Words: TypeAlias = tuple[str, ...]
-ExecutionStatus: TypeAlias = Literal["running", "completed", "failed"]
+ExecutionStatus: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class ReEntry(StrEnum):
 
     ALWAYS = "always"
     ONCE = "once"
-    #: Once none of its executions is under way; one that failed is over as well.
+    #: Once none of its executions is under way; one that failed or was cancelled is over as well.
     AFTER_COMPLETED = "after_completed"
 
 
@@ -210,6 +210,9 @@ def _follow(phrase: Words, said: Words) -> bool:
 
 def _split(text: str) -> Iterator[str]:
     for word in words(text):
+        if word.isascii():
+            yield word
+            continue
         begin = 0
         for place, character in enumerate(word):
             if _stands_alone(character):
@@ -285,3 +288,5 @@ _READERS: Mapping[str, Callable[[Fields], Trigger | None]] = {
     OnManual.kind: lambda _: OnManual(),
     OnSchedule.kind: _on_schedule,
 }
+#: Every type of a trigger.
+TRIGGER_TYPES = tuple(_READERS)

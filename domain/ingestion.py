@@ -8,91 +8,46 @@ events whose message or activity exists already.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from domain.campaign_outcomes import LAST, Note, Outcome, known_already, noted, remember, remembered
+from domain.account_key import AccountKey
+from domain.bot_turn import BotTurns
+from domain.campaign_outcomes import (
+    LAST,
+    LateAnswer,
+    Note,
+    Outcome,
+    known_already,
+    late_answers,
+    noted,
+    remember,
+    remembered,
+)
 from domain.consent import (
     CONFIRMATION_SOURCE,
-    DEFAULT_CONFIRMATION,
-    DEFAULT_WORDS,
     SOURCE_START_WORD,
     SOURCE_STOP_WORD,
-    ConsentState,
-    ConsentWords,
 )
-from domain.consent_history import consent_fields
+from domain.contact_drafts import agree, lift, new_contact, renamed_by_hand, suppress
 from domain.contact_names import search_terms
+from domain.conversation_drafts import answered, count_sent, new_conversation, seen
+from domain.draft import Document, Draft
 from domain.events import EventKind, XEvent
+from domain.happenings import FlowsOf, Happenings
 from domain.message_matching import same_text
 
-Document = dict[str, Any]
-
-#: How a contact came to be known, by the kind of the first event.
-SOURCES = {
-    EventKind.MESSAGE: "inbound_message",
-    EventKind.FOLLOW: "new_follower",
-    EventKind.MENTION: "mention",
-    EventKind.REPLY: "mention",
-    EventKind.QUOTE: "mention",
-    EventKind.REPOST: "mention",
-    EventKind.LIKE: "like",
-}
 #: What an event says of the messages that a campaign sent before it.
 _OUTCOMES: Mapping[EventKind, Outcome] = {EventKind.READ: "opened", EventKind.BLOCK: "blocked"}
 _AS_URGENT_AS_PEOPLE = 0
-#: Where messages come from that a person of the merchant has written.
-_BY_PEOPLE = frozenset({"agent", "native"})
 #: Seen and then over: not worth a document.
 FLEETING = frozenset({EventKind.TYPING})
-
-
-@dataclass(frozen=True, slots=True)
-class AccountKey:
-    """What ingestion needs of a connected account; `confirmation` is what a contact who opts out is told."""
-
-    id: str
-    merchant_id: str
-    twitter_user_id: str
-    words: ConsentWords = DEFAULT_WORDS
-    confirmation: str = DEFAULT_CONFIRMATION
-
-
-@dataclass(slots=True)
-class Draft:
-    """A document as it will be, and how to get it there: inserted whole, or changed field by field."""
-
-    document: Document
-    is_new: bool
-    changes: Document = field(default_factory=dict)
-    increments: dict[str, int] = field(default_factory=dict)
-
-    def put(self, name: str, value: object) -> None:
-        """Set a field."""
-        self.document[name] = value
-        if not self.is_new:
-            self.changes[name] = value
-            self.increments.pop(name, None)
-
-    def add(self, name: str, amount: int) -> None:
-        """Add to a counter."""
-        self.document[name] = self.document.get(name, 0) + amount
-        if name in self.changes:
-            self.changes[name] = self.document[name]
-        elif not self.is_new:
-            self.increments[name] = self.increments.get(name, 0) + amount
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether there is anything to write to an existing document."""
-        return bool(self.changes or self.increments)
 
 
 class Ingestion:
     """The effects of one batch of events."""
 
-    def __init__(self, now: datetime, new_id: Callable[[], str]) -> None:
+    def __init__(self, now: datetime, new_id: Callable[[], str], flows: FlowsOf = lambda _: None) -> None:
         self._now = now
         self._new_id = new_id
         self.contacts: dict[tuple[str, str], Draft] = {}
@@ -104,9 +59,14 @@ class Ingestion:
         #: Messages to be sent that confirm an opt-out.
         self.confirmations: list[Document] = []
         self.settled: list[tuple[str, str, datetime]] = []
+        #: After how many seconds messages that were settled answer the customer, by id.
+        self.answers: dict[str, int] = {}
         self.activities: list[Document] = []
         self.notes: list[Note] = []
+        self.late_answers: list[LateAnswer] = []
         self.revoked: list[str] = []
+        self.bot_turns = BotTurns(now)
+        self.happenings = Happenings(flows)
 
     def know_contact(self, document: Document) -> None:
         """Take note of a contact that exists."""
@@ -152,7 +112,8 @@ class Ingestion:
         contact = self._contact(account, event)
         contact.add("messagesReceived", 1)
         opts_out = self._heed(account, contact, event)
-        _lift(contact, event.at)
+        lift(contact, event.at)
+        noted_before = len(self.notes)
         self._note(contact, "replied", event.at)
         conversation = self._conversation(account, contact, event)
         conversation.add("unreadCount", 1)
@@ -164,6 +125,8 @@ class Ingestion:
         if conversation.document["waitingSince"] is None:
             conversation.put("waitingSince", event.at)
         self._add_message(account, conversation, event, direction="inbound", source="customer", status="received")
+        self.bot_turns.take(account, contact, conversation, self.messages[-1])
+        self.happenings.wrote(account, contact, event, self.messages[-1], self.notes, noted_before)
         if opts_out:
             self.confirmations.append(self._confirmation(account, conversation))
 
@@ -179,13 +142,13 @@ class Ingestion:
         started_since = overtaken and known["source"] == SOURCE_START_WORD
         stopped_since = overtaken and known["state"] == "opted_out"
         if wish == "stop" and known["state"] != "opted_out" and not started_since:
-            _agree(contact, "opted_out", event.at, SOURCE_STOP_WORD)
+            agree(contact, "opted_out", event.at, SOURCE_STOP_WORD)
             self._note(contact, "optedOut", event.at)
             return True
         if wish == "start" and known["state"] != "opted_in" and not stopped_since:
-            _agree(contact, "opted_in", event.at, SOURCE_START_WORD)
+            agree(contact, "opted_in", event.at, SOURCE_START_WORD)
         elif known["state"] == "none":
-            _agree(contact, "inbound", event.at, "message")
+            agree(contact, "inbound", event.at, "message")
         return False
 
     def _take_outbound(self, account: AccountKey, event: XEvent) -> None:
@@ -205,9 +168,11 @@ class Ingestion:
         contact = self._contact(account, event)
         contact.add("messagesSent", 1)
         conversation = self._conversation(account, contact, event)
-        answered(contact, conversation, event.at)
+        seconds = answered(contact, conversation, event.at)
         seen(conversation, "native", event.at)
         self._add_message(account, conversation, event, direction="outbound", source="native", status="sent")
+        if seconds is not None:
+            self.messages[-1]["answeredAfterS"] = seconds
 
     def _count_sent(self, account: AccountKey, message: Mapping[str, Any], event: XEvent) -> None:
         contact = self.contacts.get((account.id, event.participant_id))
@@ -215,7 +180,9 @@ class Ingestion:
         if conversation is None or conversation.document["_id"] != message["conversationId"]:
             conversation = self.closed_conversations.get(message["conversationId"])
         if contact is not None:
-            count_sent(contact, conversation, event.at)
+            seconds = count_sent(contact, conversation, event.at)
+            if seconds is not None:
+                self.answers[message["_id"]] = seconds
             if conversation is not None:
                 seen(conversation, message["source"], event.at)
             if "campaign" in message:
@@ -229,9 +196,10 @@ class Ingestion:
             if event.kind in _OUTCOMES:
                 self._note(contact, _OUTCOMES[event.kind], event.at)
             if event.kind is EventKind.BLOCK:
-                _suppress(contact, event.at)
+                suppress(contact, event.at)
             elif event.kind is EventKind.UNBLOCK:
-                _lift(contact, event.at)
+                lift(contact, event.at)
+            self.happenings.did(account, contact, event)
         elif event.participant_id:
             known = self.contacts.get((account.id, event.participant_id))
             contact_id = known.document["_id"] if known else None
@@ -265,55 +233,32 @@ class Ingestion:
         for outcome, at in known_already(contact.document, sent):
             recent, notes = noted(recent, outcome, at)
             self.notes += notes
+            self.late_answers += late_answers(contact.document, notes)
         contact.put("recentCampaigns", remember(contact.document.get("recentCampaigns", []), recent[0]))
 
     def _contact(self, account: AccountKey, event: XEvent) -> Draft:
         key = (account.id, event.participant_id)
         draft = self.contacts.get(key)
         if draft is None:
-            draft = self.contacts[key] = Draft(self._new_contact(account, event), is_new=True)
+            draft = self.contacts[key] = Draft(new_contact(account, event, self._now, self._new_id()), is_new=True)
+            self.happenings.met(event)
         # A contact that others were merged into keeps the names of its own X user.
         profile = event.profile if event.participant_id == draft.document["twitterUserId"] else {}
         for name, value in profile.items():
-            if value and draft.document.get(name) != value and not _renamed_by_hand(draft.document, name):
+            if value and draft.document.get(name) != value and not renamed_by_hand(draft.document, name):
                 draft.put(name, value)
                 if name != "profileImageUrl":
                     terms = search_terms(draft.document["username"], draft.document["displayName"])
                     draft.put("searchTerms", terms)
-        if draft.document["lastInteractionAt"] < event.at:
+        # A contact that was made by hand or imported has had no interaction yet.
+        first, last = draft.document["firstInteractionAt"], draft.document["lastInteractionAt"]
+        if last is None or last < event.at:
             draft.put("lastInteractionAt", event.at)
-        if event.at < draft.document["firstInteractionAt"]:
+        if first is None or event.at < first:
             draft.put("firstInteractionAt", event.at)
         if draft.changes:
             draft.put("updatedAt", self._now)
         return draft
-
-    def _new_contact(self, account: AccountKey, event: XEvent) -> Document:
-        username = event.profile.get("username") or event.participant_id
-        display_name = event.profile.get("displayName") or username
-        return {
-            "_id": self._new_id(),
-            "merchantId": account.merchant_id,
-            "accountId": account.id,
-            "twitterUserId": event.participant_id,
-            "username": username,
-            "displayName": display_name,
-            "profileImageUrl": event.profile.get("profileImageUrl"),
-            "searchTerms": search_terms(username, display_name),
-            "tags": [],
-            "attributes": {},
-            "source": SOURCES.get(event.kind, "activity"),
-            "consent": {"state": "none", "at": None, "source": None},
-            "conversationCount": 0,
-            "messagesSent": 0,
-            "messagesReceived": 0,
-            "responseSeconds": 0,
-            "responseCount": 0,
-            "firstInteractionAt": event.at,
-            "lastInteractionAt": event.at,
-            "createdAt": self._now,
-            "updatedAt": self._now,
-        }
 
     def _conversation(self, account: AccountKey, contact: Draft, event: XEvent) -> Draft:
         at = event.at
@@ -385,79 +330,6 @@ class Ingestion:
         }
 
 
-def _agree(contact: Draft, state: ConsentState, at: datetime, source: str) -> None:
-    for name, value in consent_fields(contact.document, {"state": state, "at": at, "source": source}).items():
-        contact.put(name, value)
-
-
-def _suppress(contact: Draft, at: datetime) -> None:
-    """Take note that a contact has blocked the account, unless they have written since."""
-    written = contact.document.get(LAST["replied"])
-    if written is None or written <= at:
-        contact.put("suppression", {"reason": "blocked", "at": at})
-
-
-def _lift(contact: Draft, at: datetime) -> None:
-    """Take note that a contact is to be reached again."""
-    suppression = contact.document.get("suppression")
-    if suppression is not None and suppression["at"] <= at:
-        contact.put("suppression", None)
-
-
 def activity_id(account_id: str, event_key: str) -> str:
     """Return the id of the activity that an event becomes."""
     return f"{account_id}|{event_key}"
-
-
-def new_conversation(account: AccountKey, contact: Mapping[str, Any], at: datetime, conversation_id: str) -> Document:
-    """Return a conversation that begins now."""
-    return {
-        "_id": conversation_id,
-        "merchantId": account.merchant_id,
-        "accountId": account.id,
-        "contactId": contact["_id"],
-        "twitterUserId": contact["twitterUserId"],
-        "status": "open",
-        "channel": "direct_message",
-        "assignedToUserId": None,
-        "messageCount": 0,
-        "unreadCount": 0,
-        "startedAt": at,
-        "lastMessageAt": at,
-        "lastInboundAt": None,
-        "waitingSince": None,
-        "closedAt": None,
-        "closeReason": None,
-    }
-
-
-def answered(contact: Draft, conversation: Draft, at: datetime) -> None:
-    """Take note that the account has answered: the wait of the customer is over and counts as a response time."""
-    since = conversation.document["waitingSince"]
-    if since is not None and since <= at:
-        contact.add("responseSeconds", int((at - since).total_seconds()))
-        contact.add("responseCount", 1)
-        conversation.put("waitingSince", None)
-
-
-def seen(conversation: Draft, source: str, at: datetime) -> None:
-    """Take note that a person has answered: they have read what came before; what came after it stays unread."""
-    last = conversation.document["lastInboundAt"]
-    if source in _BY_PEOPLE and conversation.document["unreadCount"] and (last is None or last <= at):
-        conversation.put("unreadCount", 0)
-
-
-def count_sent(contact: Draft, conversation: Draft | None, at: datetime) -> None:
-    """Count a message of ours that X has taken, in the contact and in the conversation it belongs to."""
-    contact.add("messagesSent", 1)
-    if conversation is None:
-        return
-    answered(contact, conversation, at)
-    conversation.add("messageCount", 1)
-    if conversation.document["lastMessageAt"] < at:
-        conversation.put("lastMessageAt", at)
-
-
-def _renamed_by_hand(contact: Mapping[str, Any], name: str) -> bool:
-    """Whether a merchant has given this name to the contact: what X says does not overwrite it."""
-    return name == "displayName" and bool(contact.get("displayNameEdited"))

@@ -8,16 +8,19 @@ step, of which a rendering has a fixed number. There is no loader and no tag tha
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TextIO, TypeAlias
 
 from liquid import BoundTemplate, Environment, Mode, RenderContext, Token
+from liquid.builtin.output import Output, OutputNode
 from liquid.exceptions import FilterArgumentError, ResourceLimitError
 from liquid.filter import with_context
+from liquid.stringify import to_liquid_string
 from liquid.undefined import UNDEFINED, FalsyStrictUndefined, Undefined
 from liquid.utils import ReadOnlyChainMap
 
@@ -37,9 +40,12 @@ _TAGS = frozenset(
 )
 _TEXT_FILTERS = frozenset(
     {"append", "prepend", "capitalize", "downcase", "upcase", "strip", "lstrip", "rstrip", "strip_newlines", "squish"}
-    | {"replace_first", "remove", "remove_first", "slice", "split", "truncate", "truncatewords", "url_encode"}
+    | {"replace_first", "remove", "remove_first", "slice", "split", "truncate", "truncatewords"}
+    | {"url_encode", "url_decode"}
 )
-_LIST_FILTERS = frozenset({"first", "last", "reverse", "size", "uniq", "compact", "default"})
+_LIST_FILTERS = frozenset(
+    {"first", "last", "reverse", "size", "uniq", "compact", "concat", "sort", "sort_natural", "default"}
+)
 _NUMBER_FILTERS = frozenset(
     {"abs", "plus", "minus", "times", "divided_by", "modulo", "round", "ceil", "floor", "at_least", "at_most"}
 )
@@ -104,10 +110,35 @@ class TemplateEnvironment(Environment):
         self.filters = {
             **{name: _guarded(known[name]) for name in _TEXT_FILTERS | _LIST_FILTERS},
             **{name: _guarded(partial(_of_numbers, known[name])) for name in _NUMBER_FILTERS},
+            "sum": _guarded(partial(_of_entries, known["sum"])),
             "replace": _guarded(_replace),
             "join": _guarded(_join),
+            # The library's own ask its environment whether texts are HTML; ours are not.
+            "escape": _guarded(lambda value: html.escape(_text(value))),
+            "escape_once": _guarded(lambda value: html.escape(html.unescape(_text(value)))),
+            "newline_to_br": _guarded(lambda value: _text(value).replace("\r\n", "\n").replace("\n", "<br />\n")),
             "date": _guarded(_date),
         }
+
+
+class EscapingEnvironment(TemplateEnvironment):
+    """Liquid whose outputs are made fit for what is around them: what fills a gap stays within it."""
+
+    def __init__(self, escape: Callable[[str], str]) -> None:
+        super().__init__()
+        self.escape = escape
+        self.tags["output"] = _EscapingOutput(self)
+
+
+class _EscapingNode(OutputNode):
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        text = to_liquid_string(self.expression.evaluate(context), False)
+        environment = context.env
+        return buffer.write(environment.escape(text) if isinstance(environment, EscapingEnvironment) else text)
+
+
+class _EscapingOutput(Output):
+    node_class = _EscapingNode
 
 
 _NOWHERE = object()
@@ -171,6 +202,10 @@ def _of_numbers(apply: _Filter, *values: object) -> object:
         if isinstance(value, Undefined):
             str(value)  # names the variable that is missing
     return apply(*values)
+
+
+def _of_entries(apply: _Filter, entries: object) -> object:
+    return _of_numbers(lambda *numbers: apply(numbers), *(entries if isinstance(entries, list | tuple) else (entries,)))
 
 
 def _replace(value: object, old: object, new: object = "") -> str:

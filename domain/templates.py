@@ -38,6 +38,7 @@ _GROUPS = frozenset({"attributes", "account"})
 #: Parts of syntax in one content.
 _MOST_PARTS = 600
 _LONGEST_REASON = 200
+_LONGEST_NAME = 64
 _WEB = frozenset({"http", "https"})
 _NO_SPACE = re.compile(r"[^\s\x00-\x1f\x7f]+")
 
@@ -128,8 +129,14 @@ def variables_of(content: str) -> tuple[str, ...]:
     Raises:
         InvalidContent: when the content is no template, or too large a one.
     """
-    template = _parsed(content)
-    found = template.analyze(include_partials=False).globals
+    template = _parsed(content, _ENVIRONMENT)
+    analysis = template.analyze(include_partials=False)
+    if unknown := sorted(analysis.filters.keys() - _ENVIRONMENT.filters.keys()):
+        raise InvalidContent(
+            "The content is no template",
+            problems=tuple(_problem(f"uses a filter that is not known: {name[:_LONGEST_NAME]}") for name in unknown),
+        )
+    found = analysis.globals
     for name in _GROUPS & found.keys():
         if any(len(variable.segments) == 1 for variable in found[name]):
             raise _wrong(f"uses {name} as a whole; name one of its fields, as in {name}.tier")
@@ -143,14 +150,24 @@ def render(content: str, fillings: Fillings) -> str:
         MissingVariable: when nothing fills a variable that is needed.
         UnrenderableTemplate: when it makes too much work, too long a text, or a filter does not fit its value.
     """
+    return checked_length(filled(content, fillings))
+
+
+def filled(content: str, fillings: Fillings, environment: TemplateEnvironment | None = None) -> str:
+    """Return what a content makes that is no message, of whatever length a rendering may have.
+
+    Raises:
+        MissingVariable: when nothing fills a variable that is needed.
+        UnrenderableTemplate: when it makes too much work, or a filter does not fit its value.
+    """
     try:
-        text: str = _parsed(content).render(_values(fillings))
+        text: str = _parsed(content, environment or _ENVIRONMENT).render(_values(fillings))
     except UndefinedError as error:
         name = str(error.message)
         raise MissingVariable("A variable is missing", problems=(Problem(name, "is filled by nothing"),)) from None
     except (LiquidError, RecursionError) as error:
         raise UnrenderableTemplate("The template can't be rendered", problems=(_problem(_reason(error)),)) from None
-    return checked_length(text)
+    return text
 
 
 def checked_length(text: str) -> str:
@@ -182,9 +199,9 @@ def _values(fillings: Fillings) -> dict[str, object]:
 
 
 @lru_cache(maxsize=256)
-def _parsed(content: str) -> BoundTemplate:
+def _parsed(content: str, environment: TemplateEnvironment) -> BoundTemplate:
     try:
-        template = _ENVIRONMENT.from_string(content)
+        template = environment.from_string(content)
         parts = sum(1 for _ in _parts(template))
     except (LiquidError, RecursionError) as error:
         raise _wrong(_reason(error)) from None

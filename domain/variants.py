@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Final
+
+#: The variant of a campaign without variants.
+ONLY_VARIANT: Final = "all"
+#: The variant of the contacts that are held back to compare with: they are sent nothing.
+CONTROL: Final = "control"
 
 _WHOLE = 2**64
 

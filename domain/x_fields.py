@@ -26,6 +26,7 @@ _is_id = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 _is_family = re.compile(r"[A-Za-z0-9_.]{1,100}").fullmatch
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = 1000
 _FIRST_MS = 1_136_073_600_000  # 2006, the year X began
 _LAST_MS = 4_102_444_800_000  # 2100
 _MOST_MS_DIGITS = 13
@@ -99,7 +100,7 @@ def milliseconds(value: object, otherwise: datetime) -> datetime:
             return otherwise
         value = int(value)
     if isinstance(value, int) and _FIRST_MS <= value < _LAST_MS:
-        return _EPOCH + timedelta(milliseconds=value)
+        return datetime.fromtimestamp(value / _MS, UTC)
     return otherwise
 
 

@@ -91,6 +91,35 @@ async def disconnect(deps: Dependencies, merchant_id: str, account_id: str) -> N
     await tell_actor(deps, account_id)
 
 
+async def reactivate(deps: Dependencies, merchant_id: str, account_id: str) -> AccountDocument:
+    """Let an account send again that X has refused as a whole, now that somebody has put it in order there.
+
+    X is asked for it first. Where it refuses the account's messages still, the next one says so again.
+
+    Raises:
+        NotFound: when the merchant has no such account.
+        Conflict: when it is not connected, or its tokens can't be read any more.
+        XRefused: when X refuses its tokens (400), or refuses or breaks in another way (502).
+    """
+    accounts = deps.repositories.accounts
+    account = await accounts.get(merchant_id, account_id)
+    if account is None:
+        raise NotFound("Account not found")
+    try:
+        tokens = await accounts.tokens(merchant_id, account_id) if account["connected"] else None
+    except CannotOpen as error:
+        log.warning("account.tokens_unreadable", account_id=account_id, error=str(error))
+        raise Conflict("The account's tokens can't be read; connect it again") from error
+    if tokens is None:
+        raise Conflict("The account is not connected")
+    await _who(_x(deps).client_for(tokens.oauth_token, tokens.oauth_token_secret))
+    if account["status"] == "error":
+        await accounts.set_status(merchant_id, account_id, "active", None, deps.clock.now())
+        log.info("account.reactivated", account_id=account_id)
+    await tell_actor(deps, account_id)
+    return await accounts.get(merchant_id, account_id) or account
+
+
 async def _who(client: XClient) -> XUser:
     try:
         return await client.me()

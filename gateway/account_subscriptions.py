@@ -6,11 +6,9 @@ process died in between, this makes up for it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import structlog
-from pymongo.errors import PyMongoError
 
 from actors.clients.x_app import XApp
 from actors.clients.x_transport import XApiError
@@ -20,7 +18,6 @@ from storage.encryption import CannotOpen
 
 log = structlog.get_logger()
 
-_LOOK_S = 10.0
 _MOST_AT_ONCE = 50
 
 
@@ -32,25 +29,6 @@ class AccountSubscriptions:
         self._accounts = accounts
         self._clock = clock
         self._webhook_id = webhook_id
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._task = asyncio.create_task(self._look_for_ever())
-
-    async def stop(self) -> None:
-        """Look no more."""
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _look_for_ever(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except PyMongoError as error:
-                log.warning("subscriptions.unread", error=type(error).__name__)
-            await asyncio.sleep(_LOOK_S)
 
     async def look(self) -> None:
         """Subscribe the accounts that are not subscribed to our webhook."""

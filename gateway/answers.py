@@ -13,9 +13,15 @@ from domain.errors import MktxError
 
 Payload: TypeAlias = dict[str, object]
 
+#: What a request was answered, for those who come after its handler.
+ANSWERED: web.RequestKey[Payload] = web.RequestKey("answered", dict)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 JSON = "application/json"
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_HEADERS = {
+    "Content-Type": f"{JSON}; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 def rfc3339(moment: datetime) -> str:
@@ -64,9 +70,8 @@ def respond(
     """Return the answer to a request; a failure names the request's id."""
     if not payload["success"]:
         payload = payload | {"requestId": request.get(REQUEST_ID)}
-    return web.Response(
-        body=dumps(payload), status=status, content_type=JSON, charset="utf-8", headers=_HEADERS | dict(headers or {})
-    )
+    request[ANSWERED] = payload
+    return web.Response(body=dumps(payload), status=status, headers=_HEADERS | dict(headers) if headers else _HEADERS)
 
 
 def respond_failure(

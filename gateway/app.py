@@ -4,22 +4,31 @@ from aiohttp import web
 
 from gateway.api import (
     accounts,
+    ai,
+    ai_knowledge,
+    ai_tools,
+    analytics,
     api_keys,
     audit,
     auth,
     campaign_reports,
     campaigns,
+    contact_erasures,
     contacts,
     conversations,
     events,
+    flow_executions,
+    flows,
     message_search,
     messages,
     notes,
     segments,
     templates,
     users,
+    webhook_endpoints,
 )
 from gateway.audit_trail import audit_trail
+from gateway.call_admission import CALL_LIMITER, add_limit
 from gateway.call_limiter import CallLimiter
 from gateway.dependencies import DEPENDENCIES, Dependencies
 from gateway.dispatch import add_routes
@@ -27,12 +36,10 @@ from gateway.events.streams import EventStreams
 from gateway.health import live, ready
 from gateway.links import LINK_ROUTE, follow_link
 from gateway.metrics import metrics as metrics_page
-from gateway.middlewares.authentication import authentication
-from gateway.middlewares.body_rules import body_rules
-from gateway.middlewares.call_limit import CALL_LIMITER, add_limit, call_limit
 from gateway.middlewares.errors import errors
 from gateway.middlewares.metrics import metrics
 from gateway.middlewares.request_id import add_request_id, request_id
+from gateway.middlewares.tracing import tracing
 from gateway.published import add_descriptions
 from gateway.routing import ROUTES, AnyRoute
 
@@ -44,6 +51,7 @@ API_ROUTES: tuple[AnyRoute, ...] = (
     *audit.ROUTES,
     *accounts.ROUTES,
     *contacts.ROUTES,
+    *contact_erasures.ROUTES,
     *conversations.ROUTES,
     *messages.ROUTES,
     *message_search.ROUTES,
@@ -52,16 +60,25 @@ API_ROUTES: tuple[AnyRoute, ...] = (
     *segments.ROUTES,
     *campaigns.ROUTES,
     *campaign_reports.ROUTES,
+    *flows.ROUTES,
+    *flow_executions.ROUTES,
+    *ai.ROUTES,
+    *ai_knowledge.ROUTES,
+    *ai_tools.ROUTES,
+    *analytics.ROUTES,
     *events.ROUTES,
+    *webhook_endpoints.ROUTES,
 )
 
-#: The outermost comes first: whatever answers has a request id and is counted, and nothing is read for strangers.
-MIDDLEWARES = (request_id, metrics, audit_trail, errors, authentication, call_limit, body_rules)
+#: The outermost comes first: whatever answers has a request id and is counted.
+MIDDLEWARES = (request_id, metrics, audit_trail, errors)
 
 
 def create_app(deps: Dependencies) -> web.Application:
     """Return the HTTP side, ready to be served."""
-    app = web.Application(middlewares=MIDDLEWARES, client_max_size=deps.settings.max_body_bytes)
+    # Tracing is a middleware more only where it is on.
+    traces = (tracing,) if deps.settings.tracing_endpoint else ()
+    app = web.Application(middlewares=(*traces, *MIDDLEWARES), client_max_size=deps.settings.max_body_bytes)
     app[DEPENDENCIES] = deps
     app[CALL_LIMITER] = CallLimiter(deps.actors)
     app[events.EVENT_STREAMS] = EventStreams(deps.database, deps.settings)

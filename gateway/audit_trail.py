@@ -1,5 +1,7 @@
 """Who changed what, when and from where: noted for every route in one place, never with what the request said.
 
+Of a change it is noted which fields the request gave, of something new its id.
+
 Noted are requests that changed something, and logins, those that were refused too where it is known whose they were.
 Not noted are requests that were refused, answers given again under an `Idempotency-Key`, and the renewal of tokens.
 """
@@ -13,11 +15,13 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from domain.ids import new_id
-from gateway.answers import REQUEST_ID
+from gateway.answers import ANSWERED, REQUEST_ID
+from gateway.authentication import PRINCIPAL
 from gateway.dependencies import DEPENDENCIES
+from gateway.dispatch import GIVEN_FIELDS
 from gateway.idempotency import REPLAYED
-from gateway.middlewares.authentication import PRINCIPAL
-from gateway.routing import API, AnyRoute, route_of
+from gateway.paths import API
+from gateway.routing import AnyRoute, route_of
 from storage.audit import Actor
 
 _VERSION = "/api/v1"
@@ -43,8 +47,8 @@ def note_login_of(merchant_id: str, user_id: str) -> None:
 @web.middleware
 async def audit_trail(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Note what a request has changed; its answer does not wait for that."""
-    route = route_of(request)
-    if route is None or not _changes(route):
+    route = route_of(request) if request.method in _CHANGING else None
+    if route is None or not route.changes:
         return await handler(request)
     # Requests of one connection share a context.
     reset = _login_of.set(None)
@@ -62,10 +66,6 @@ def action_of(route: AnyRoute) -> str:
     return f"{route.method} {path}"
 
 
-def _changes(route: AnyRoute) -> bool:
-    return route.method in _CHANGING and route.changes
-
-
 def _note(request: web.Request, route: AnyRoute, response: web.StreamResponse) -> None:
     login = _login_of.get()
     party = login or _caller(request)
@@ -80,11 +80,20 @@ def _note(request: web.Request, route: AnyRoute, response: web.StreamResponse) -
             "actor": party.actor,
             "action": action_of(route),
             "targets": {name: value for name, value in request.match_info.items() if name.endswith("Id")},
+            "createdId": _created_id(request),
+            "fields": sorted(request.get(GIVEN_FIELDS, ())),
             "requestId": request[REQUEST_ID],
             "address": request.remote or "",
             "status": response.status,
         }
     )
+
+
+def _created_id(request: web.Request) -> str | None:
+    """Return the id of what a request has made: the one in its answer that is not in its path."""
+    answered = request[ANSWERED].get("data") if request.method == hdrs.METH_POST else None
+    found = answered.get("id") if isinstance(answered, dict) else None
+    return found if isinstance(found, str) and found not in request.match_info.values() else None
 
 
 def _caller(request: web.Request) -> _Party | None:

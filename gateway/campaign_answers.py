@@ -41,7 +41,8 @@ def numbers_of(counts: Counts) -> CampaignNumbers:
 
 
 def _progress(progress: Progress) -> ProgressAnswer:
-    estimate = progress.estimate
+    # What is over goes at no rate any more.
+    estimate = progress.estimate if progress.done < progress.total else None
     return ProgressAnswer(
         total=progress.total,
         done=progress.done,

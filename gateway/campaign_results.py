@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from domain.proportions import Interval, difference, wilson
+from domain.variants import CONTROL, ONLY_VARIANT
 from gateway.campaign_answers import numbers_of
 from gateway.models.campaign_reports import ControlResult, MeasuredRate, RateDifference, ResultsAnswer, VariantResult
 from gateway.rates import rate
-from storage.campaign_documents import CONTROL, ONLY_VARIANT
 from storage.campaign_reports import NO_COUNTS, Counts
 from storage.campaigns import CampaignDocument
 

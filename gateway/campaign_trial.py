@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from domain.account_key import AccountKey
 from domain.campaign_message import CampaignContent, fillings_for
 from domain.errors import Conflict, InvalidContent, LimitExceeded, NotFound, Problem, Unavailable, XRefused
 from domain.ids import new_id, related_id
-from domain.ingestion import AccountKey
 from domain.templates import Value, render
 from gateway.dependencies import Dependencies
 from gateway.models.campaigns import TestedContact

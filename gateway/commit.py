@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import structlog
@@ -17,8 +17,7 @@ from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
 
 from domain.clock import Clock
 from domain.errors import Overloaded, Unavailable
-from domain.events import XEvent
-from storage.inbox import Inbox
+from storage.inbox import Arrival, Inbox
 
 log = structlog.get_logger()
 
@@ -40,7 +39,7 @@ _INSERTS_UNDER_WAY = 2
 _MOST_WAITING = 20_000
 
 #: A call's events, what is told once they are durable, and when the call arrived.
-_Call: TypeAlias = tuple[list[XEvent], asyncio.Future[None], float]
+_Call: TypeAlias = tuple[Sequence[Arrival], asyncio.Future[None], float]
 
 
 class GroupCommit:
@@ -53,7 +52,7 @@ class GroupCommit:
         self._waiting: list[_Call] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, events: list[XEvent], arrived: float) -> Awaitable[None]:
+    def add(self, events: Sequence[Arrival], arrived: float) -> Awaitable[None]:
         """Return what to await until a call's events are durable; `arrived` is monotonic time in seconds.
 
         Raises:
@@ -94,7 +93,7 @@ class GroupCommit:
             ACK.observe(time.monotonic() - batch[0][2])
             self._stored(lanes, len(batch))
 
-    async def _insert(self, events: list[XEvent]) -> set[int]:
+    async def _insert(self, events: Sequence[Arrival]) -> set[int]:
         """Store events; what is too much for one document of the inbox is halved, and keeps its order."""
         if len(events) <= _MOST_EVENTS:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -11,7 +12,7 @@ import structlog
 
 from domain.errors import Conflict, InvalidContent, Problem
 from domain.ids import new_id
-from gateway.contact_changes import check_account, consent_of
+from gateway.contact_changes import add, change, check_account, consent_of
 from gateway.contact_rows import failed, read_rows
 from gateway.dependencies import Dependencies
 from gateway.models.contacts import ContactRow
@@ -61,7 +62,7 @@ async def get_import(deps: Dependencies, merchant_id: str, import_id: str) -> Im
 
 
 async def resume_imports(deps: Dependencies) -> None:
-    """Take up what a process that died has left unfinished."""
+    """Take up what nobody works on any more: a process died, or could not reach the database."""
     for merchant_id, import_id in await ContactImports(deps.database).unfinished(deps.clock.now()):
         deps.background.start("contact_import", carry_out(deps, merchant_id, import_id))
 
@@ -70,20 +71,31 @@ async def carry_out(deps: Dependencies, merchant_id: str, import_id: str) -> Non
     """Carry out the rows of an import that are to be done, unless somebody else does."""
     imports = ContactImports(deps.database)
     job = await imports.get(merchant_id, import_id)
-    if job is None or not await imports.lease(merchant_id, import_id, deps.clock.now()):
+    until = await imports.lease(merchant_id, import_id, deps.clock.now())
+    if job is None or until is None:
         return
-    while rows := await imports.next_rows(merchant_id, import_id, _BATCH):
-        results: list[RowResult] = []
-        for start in range(0, len(rows), _AT_ONCE):
-            part = rows[start : start + _AT_ONCE]
-            results += await asyncio.gather(*(_carry_out_row(deps, merchant_id, job["accountId"], row) for row in part))
-        await imports.done(merchant_id, import_id, results, deps.clock.now())
-    await imports.complete(merchant_id, import_id, deps.clock.now())
+    try:
+        while rows := await imports.next_rows(merchant_id, import_id, _BATCH):
+            results = await _carry_out_rows(deps, job, rows)
+            until = await imports.done(merchant_id, import_id, results, deps.clock.now())
+        await imports.complete(merchant_id, import_id, deps.clock.now())
+    finally:
+        # Also of a process that stops in the middle: the next one need not wait for the lease to end.
+        await imports.release(merchant_id, import_id, until, deps.clock.now())
     log.info("contacts.imported", import_id=import_id, rows=job["total"])
 
 
+async def _carry_out_rows(deps: Dependencies, job: ImportDocument, rows: Sequence[ImportRow]) -> list[RowResult]:
+    results: list[RowResult] = []
+    for start in range(0, len(rows), _AT_ONCE):
+        part = rows[start : start + _AT_ONCE]
+        results += await asyncio.gather(
+            *(_carry_out_row(deps, job["merchantId"], job["accountId"], row) for row in part)
+        )
+    return results
+
+
 async def _carry_out_row(deps: Dependencies, merchant_id: str, account_id: str, row: ImportRow) -> RowResult:
-    contacts, now = deps.repositories.contacts, deps.clock.now()
     new = NewContact(
         id=row["contactId"],
         account_id=account_id,
@@ -93,10 +105,10 @@ async def _carry_out_row(deps: Dependencies, merchant_id: str, account_id: str, 
         display_name=row["displayName"],
         tags=row["tags"],
         attributes=row["attributes"],
-        consent=row["consent"] or consent_of(None, now),
+        consent=row["consent"] or consent_of(None, deps.clock.now()),
     )
     try:
-        await contacts.add(merchant_id, new, now)
+        await add(deps, merchant_id, new)
     except Conflict:
         return await _update(deps, merchant_id, account_id, row)
     return RowResult(row=row["row"], status="created", contactId=row["contactId"], field=None, reason=None)
@@ -106,11 +118,11 @@ async def _update(deps: Dependencies, merchant_id: str, account_id: str, row: Im
     """Add what a row says to the contact that the account has; its username is X's to change."""
     contacts, now = deps.repositories.contacts, deps.clock.now()
     contact_id = await contacts.by_twitter_user(merchant_id, account_id, row["twitterUserId"])
-    change = ContactChange(
+    wanted = ContactChange(
         display_name=row["displayName"], attributes=row["attributes"], added_tags=tuple(dict.fromkeys(row["tags"]))
     )
     try:
-        if contact_id is None or await contacts.change(merchant_id, contact_id, change, now) is None:
+        if contact_id is None or await change(deps, merchant_id, contact_id, wanted) is None:
             return failed(row["row"], None, "the contact was erased at this moment")
     except (InvalidContent, Conflict) as error:
         problem = error.problems[0] if error.problems else Problem("", error.message)

@@ -17,6 +17,12 @@ from gateway.background import Background
 from gateway.passwords import Passwords
 from gateway.tokens import AccessTokens
 from storage.accounts import Accounts
+from storage.ai_knowledge import AiKnowledge
+from storage.ai_sessions import AiSessions
+from storage.ai_settings import AiSettings
+from storage.ai_tools import AiTools
+from storage.ai_usage import AiUsage
+from storage.analytics_sources import AnalyticsSources
 from storage.api_keys import ApiKeys
 from storage.audit import AuditTrail
 from storage.campaign_reports import CampaignReports
@@ -26,20 +32,26 @@ from storage.contacts import Contacts
 from storage.conversations import Conversations
 from storage.dead_letters import DeadLetters
 from storage.encryption import KeyRing
+from storage.flow_execution_reports import FlowExecutionReports
+from storage.flow_orders import FlowOrders
+from storage.flow_secrets import FlowSecrets
+from storage.flows import Flows
 from storage.idempotency import IdempotencyKeys
 from storage.login_attempts import LoginAttempts
 from storage.merchants import Merchants
-from storage.message_counts import MessageCounts
 from storage.message_search import MessageSearch
 from storage.messages import Messages
 from storage.notes import Notes
 from storage.password_resets import PasswordResets
 from storage.refresh_tokens import RefreshTokens
+from storage.rollups import Rollups
 from storage.segments import Segments
 from storage.standings import Standings
 from storage.templates import Templates
 from storage.tracked_links import TrackedLinks
 from storage.users import Users
+from storage.webhook_deliveries import WebhookDeliveries
+from storage.webhook_endpoints import WebhookEndpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +79,27 @@ class Repositories:
     contacts: Contacts
     conversations: Conversations
     messages: Messages
-    message_counts: MessageCounts
+    rollups: Rollups
     message_search: MessageSearch
     notes: Notes
     templates: Templates
     segments: Segments
     campaigns: Campaigns
     campaign_reports: CampaignReports
+    flows: Flows
+    flow_execution_reports: FlowExecutionReports
+    flow_orders: FlowOrders
+    flow_secrets: FlowSecrets
+    ai_settings: AiSettings
+    ai_sessions: AiSessions
+    ai_knowledge: AiKnowledge
+    ai_tools: AiTools
+    ai_usage: AiUsage
+    analytics: AnalyticsSources
     tracked_links: TrackedLinks
     idempotency: IdempotencyKeys
+    webhook_endpoints: WebhookEndpoints
+    webhook_deliveries: WebhookDeliveries
 
     @classmethod
     def of(cls, database: Database, keys: KeyRing) -> Self:
@@ -94,15 +118,27 @@ class Repositories:
             contacts=Contacts(database),
             conversations=Conversations(database),
             messages=Messages(database),
-            message_counts=MessageCounts(database),
+            rollups=Rollups(database),
             message_search=MessageSearch(database),
             notes=Notes(database),
             templates=Templates(database),
             segments=Segments(database),
             campaigns=Campaigns(database),
             campaign_reports=CampaignReports(database),
+            flows=Flows(database),
+            flow_execution_reports=FlowExecutionReports(database),
+            flow_orders=FlowOrders(database),
+            flow_secrets=FlowSecrets(keys),
+            ai_settings=AiSettings(database),
+            ai_sessions=AiSessions(database),
+            ai_knowledge=AiKnowledge(database),
+            ai_tools=AiTools(database, keys),
+            ai_usage=AiUsage(database),
+            analytics=AnalyticsSources(database),
             tracked_links=TrackedLinks(database),
             idempotency=IdempotencyKeys(database, keys),
+            webhook_endpoints=WebhookEndpoints(database, keys),
+            webhook_deliveries=WebhookDeliveries(database),
         )
 
 

@@ -9,10 +9,12 @@ from hashlib import sha256
 import orjson
 from aiohttp import web
 
+from actors.clients.x_transport import XApiError
 from domain.errors import Conflict, InvalidContent, InvalidRequest, LimitExceeded, MktxError, Problem, XRefused
+from domain.x_errors import FailureKind
 from gateway.answers import dumps, failure, respond
-from gateway.middlewares.body_rules import JSON_BODY
 from gateway.payloads import payload_of
+from gateway.request_body import JSON_BODY
 from gateway.routing import AnswerT, BodyT, Call, QueryT, Route
 from storage.idempotency import Answered, Refused, Reserved
 
@@ -20,6 +22,8 @@ HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 _FORM = re.compile(r"[\x21-\x7e]{1,255}")
 _SERVER_ERROR = 500
+#: Failures of X that were about nothing but the moment.
+_PASSING = frozenset({FailureKind.TEMPORARY, FailureKind.AMBIGUOUS, FailureKind.RATE_LIMIT})
 
 
 async def once(
@@ -71,12 +75,15 @@ async def _carry_out(
         await keys.release(merchant_id, key)
         raise
     payload = payload_of(reply)
-    await keys.keep(merchant_id, key, reply.status, dumps(payload), secret=route.secret)
+    about = [*call.path.values()]
+    await keys.keep(merchant_id, key, reply.status, dumps(payload), secret=route.secret, about=about)
     return respond(request, payload, status=reply.status)
 
 
 def _is_final(error: MktxError) -> bool:
     """Whether trying again could not end otherwise: nothing that passes by itself, and nothing that is not known."""
+    if isinstance(error, XApiError):
+        return error.failure.kind not in _PASSING
     return isinstance(error, XRefused) or (error.http_status < _SERVER_ERROR and not isinstance(error, LimitExceeded))
 
 

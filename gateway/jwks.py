@@ -30,7 +30,7 @@ class Jwks:
         self._reading = asyncio.Lock()
 
     async def key(self, key_id: str | None) -> PyJWK | None:
-        """Return a key, or nothing when the issuer has none with this id.
+        """Return a key, or nothing when the issuer has none with this id; without an id the only one that it has.
 
         Raises:
             Unavailable: when the issuer does not answer and no keys are known.
@@ -39,6 +39,8 @@ class Jwks:
             async with self._reading:
                 if self._is_due(key_id):
                     await self._read()
+        if key_id is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
         return self._keys.get(key_id)
 
     def _is_due(self, key_id: str | None) -> bool:

@@ -28,7 +28,8 @@ from gateway.models.paging import Paging
 from gateway.openapi_by_hand import EVENT_STREAM, OPERATIONS, errors_of
 from gateway.openapi_examples import ID, REQUESTS, sample
 from gateway.openapi_schemas import REFERENCE, Node, Schemas, query_schemas
-from gateway.routing import API, AnyRoute
+from gateway.paths import API
+from gateway.routing import AnyRoute
 
 VERSION: Final = "1.0.0"
 
@@ -50,6 +51,7 @@ SECTIONS: Mapping[str, str] = {
     "api-keys": "API Keys",
     "audit": "Audit Log",
     "events": "Events",
+    "webhook-endpoints": "Outgoing Webhooks",
 }
 _LAST_SECTION = "Operations"
 
@@ -161,20 +163,25 @@ def _operation(route: AnyRoute, schemas: Schemas, answers: dict[str, Node]) -> N
         "operationId": _camel(route.handler.__name__),
         "tags": [section_of(route.path)],
         "summary": route.summary,
-        "description": said if route.public else f"{said}\n\nRoles: {', '.join(roles)}.",
+        "description": said if route.public else f"{said}\n\n{_who_may(route, roles)}",
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters(route)],
         "responses": _accepted(route, schemas) | _failures(_errors_of(route), answers, limited=not route.public),
     }
     if route.public:
         operation["security"] = []
     else:
-        operation["x-roles"] = roles
+        operation |= {"x-roles": roles} | ({"x-scope": route.scope} if route.scope else {})
     if route.body is not NoBody:
         schema = schemas.body(route.body)
         example = REQUESTS.get((route.method, short_path(public_path(route.path))))
         content = {"schema": schema, "example": sample(schemas, schema) if example is None else example}
         operation["requestBody"] = {"required": not route.body_optional, "content": {"application/json": content}}
     return operation
+
+
+def _who_may(route: AnyRoute, roles: Iterable[str]) -> str:
+    scope = f" Scope of API keys: {route.scope}." if route.scope else ""
+    return f"Roles: {', '.join(roles)}.{scope}"
 
 
 def _by_hand(operation: Node, answers: dict[str, Node]) -> Node:

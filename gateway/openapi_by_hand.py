@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from domain.errors import InvalidRequest, MktxError, PayloadTooLarge, Unauthenticated, Unavailable, UnsupportedMedia
 from gateway.events.kinds import EVENTS, RESET
 from gateway.openapi_schemas import Node
-from gateway.routing import API
+from gateway.paths import API
 
 #: Where each description is: under the base path, and at the root for those who look there.
 DOCUMENT_PATHS = (f"{API}/openapi.json", "/openapi.json")

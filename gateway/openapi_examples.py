@@ -14,17 +14,76 @@ _SEND_NODE: Node = {"id": "node-1", "type": "send_message", "config": {"template
 _WAIT_NODE: Node = {"id": "node-2", "type": "wait", "config": {"duration": 86400}}
 _NODES = [_SEND_NODE, _WAIT_NODE, {**_SEND_NODE, "id": "node-3"}]
 _CONNECTIONS = [{"fromNodeId": "node-1", "toNodeId": "node-2"}, {"fromNodeId": "node-2", "toNodeId": "node-3"}]
+_VARIABLES: Node = {"shop_name": "GoodGo Shop", "discount_code": "WELCOME10"}
+_FLOW: Node = {
+    "name": "Welcome Flow",
+    "accountId": None,
+    "trigger": {"type": "new_follower", "config": {}},
+    "nodes": _NODES,
+    "connections": _CONNECTIONS,
+    "reEntry": "after_completed",
+    "version": 1,
+}
+_ENTRY: Node = {"node": "node-1", "outcome": "done", "at": TIME, "error": None, "branch": "next", "visit": 1}
+_EXECUTION: Node = {
+    "status": "completed",
+    "currentNodeId": None,
+    "startedAt": TIME,
+    "completedAt": TIME,
+    "history": [_ENTRY],
+}
 _BUSINESS_HOURS: Node = {
     "enabled": True,
     "timezone": "Asia/Ho_Chi_Minh",
     "schedule": {"monday": {"start": "09:00", "end": "18:00"}, "tuesday": {"start": "09:00", "end": "18:00"}},
 }
+_CONVERSATIONS: Node = {
+    "total": 567,
+    "open": 45,
+    "closed": 522,
+    "new": 540,
+    "averageResponseTime": "5m 30s",
+    "medianResponseTime": "2m 10s",
+    "p90ResponseTime": "14m 5s",
+    "averageResponseSeconds": 330.0,
+    "medianResponseSeconds": 130.0,
+    "p90ResponseSeconds": 845.0,
+    "responses": 1_100,
+    "messages": {"received": 2_300, "sent": 1_900, "sentBySource": {"agent": 1_200, "bot": 700}},
+}
+_CAMPAIGNS: Node = {
+    "active": 3,
+    "completed": 12,
+    "totalMessagesSent": 15_000,
+    "totalSent": 15_100,
+    "delivered": 15_000,
+    "failed": 100,
+    "skipped": 20,
+    "opened": 9_000,
+    "clicked": 1_500,
+    "replied": 600,
+    "optedOut": 30,
+    "blocked": 2,
+    "openRate": 0.6,
+    "clickRate": 0.1,
+    "replyRate": 0.04,
+    "deliveryRate": 0.99,
+}
+_EXECUTIONS: Node = {"totalExecutions": 890, "completed": 850, "failed": 10, "cancelled": 5, "activeFlows": 5}
 _ATTRIBUTES: Node = {"purchaseCount": 5, "totalSpent": 1250000, "lastPurchaseDate": "2026-01-15"}
 _CONDITIONS: list[Node] = [
     {"field": "tags", "operator": "contains", "value": "vip"},
     {"field": "attributes.purchaseCount", "operator": "greaterThan", "value": 5},
     {"field": "lastInteractionAt", "operator": "after", "value": "2026-01-01T00:00:00Z"},
 ]
+_ENDPOINT: Node = {
+    "url": "https://example.com/webhooks/mktx",
+    "events": ["message.created", "conversation.closed"],
+    "accountId": None,
+    "description": "Order desk",
+    "statusReason": None,
+    "failingSince": None,
+}
 _WELCOME = (
     "Hi {{name}}, welcome to {{shop_name}}! Use code {{discount_code}} for 10% off your first order."  # Liquid's braces
 )
@@ -47,7 +106,12 @@ REQUESTS: Mapping[tuple[str, str], Node] = {
     },
     ("POST", "/users"): {"email": "ann@example.com", "name": "Ann", "roles": ["agent"]},
     ("PUT", "/users/{userId}"): {"name": "Ann", "roles": ["agent"]},
-    ("POST", "/api-keys"): {"name": "Order system", "roles": ["agent"], "expiresAt": None},
+    ("POST", "/api-keys"): {
+        "name": "Order system",
+        "roles": ["agent"],
+        "scopes": ["contacts:write", "conversations:read"],
+        "expiresAt": None,
+    },
     ("POST", "/contacts"): {
         "accountId": ID,
         "twitterUserId": "987654321",
@@ -85,9 +149,7 @@ REQUESTS: Mapping[tuple[str, str], Node] = {
         "variables": ["name", "shop_name", "discount_code"],
     },
     ("PUT", "/templates/{templateId}"): {"name": "Updated Welcome Message", "content": "Hello {{name}}!"},
-    ("POST", "/templates/{templateId}/preview"): {
-        "variables": {"name": "John", "shop_name": "GoodGo Shop", "discount_code": "WELCOME10"}
-    },
+    ("POST", "/templates/{templateId}/preview"): {"variables": {"name": "John", **_VARIABLES}},
     ("POST", "/campaigns"): {
         "name": "January Promotion",
         "type": "promotional",
@@ -113,8 +175,29 @@ REQUESTS: Mapping[tuple[str, str], Node] = {
         "nodes": _NODES,
         "connections": _CONNECTIONS,
     },
+    ("POST", "/automation/flows/{flowId}/deactivate"): {"runningExecutions": "finish"},
+    ("POST", "/automation/flows/{flowId}/trigger"): {"contactId": ID, "variables": _VARIABLES},
+    ("POST", "/automation/flows/{flowId}/simulate"): {
+        "contact": {"displayName": "John Doe", "tags": ["vip"], "attributes": {"purchaseCount": 5}},
+        "startAt": TIME,
+        "replies": [{"text": "yes", "after": 60}, None],
+        "variables": _VARIABLES,
+    },
     ("POST", "/ai/conversations/{conversationId}/message"): {"message": "What's the status of my order #12345?"},
     ("POST", "/ai/conversations/{conversationId}/escalate"): {"reason": "complex_query"},
+    ("POST", "/ai/knowledge"): {"title": "Returns", "text": "Goods can be sent back within 30 days, free of charge."},
+    ("PUT", "/ai/knowledge/{snippetId}"): {"text": "Goods can be sent back within 60 days, free of charge."},
+    ("POST", "/ai/tools"): {
+        "name": "look_up_order",
+        "description": "The state of one order of the shop, and when it arrives",
+        "url": "https://shop.example.com/orders/{{orderId}}",
+        "parameters": [{"name": "orderId", "description": "The order's number", "pattern": "[0-9]{3,12}"}],
+        "headers": {"Authorization": "Bearer shop-secret"},
+    },
+    ("PUT", "/ai/tools/{toolId}"): {"description": "The state of one order of the shop"},
+    ("POST", "/webhook-endpoints"): {name: _ENDPOINT[name] for name in ("url", "events", "accountId", "description")},
+    ("PUT", "/webhook-endpoints/{endpointId}"): {"events": ["message.created"], "description": "Help desk"},
+    ("POST", "/webhook-endpoints/{endpointId}/rotate-secret"): {"overlapSeconds": 86400},
     ("PUT", "/ai/settings"): {
         "enabled": True,
         "model": "gpt-4",
@@ -200,7 +283,99 @@ FIELDS: Mapping[str, Node] = {
     "ConsentAnswer": {"source": "message"},
     "ConversationAnswer": {"messageCount": 12, "closedAt": None, "closeReason": None},
     "ConversationDetails": {"messageCount": 12, "closedAt": None, "closeReason": None},
+    "AiContextAnswer": {
+        "context": [
+            {"role": "user", "content": "What's the status of my order?"},
+            {"role": "assistant", "content": "I'd be happy to help! What's your order number?"},
+        ],
+        "currentIntent": "order_status_query",
+        "slots": {"orderId": "12345"},
+    },
+    "AiReplyAnswer": {
+        "intent": "order_status_query",
+        "confidence": 0.95,
+        "response": "Let me check that for you. Order #12345 was shipped on January 15 and is expected to arrive on "
+        "January 20.",
+        "slots": {"orderId": "12345"},
+    },
+    "AiSettingsAnswer": {
+        "enabled": True,
+        "model": "gpt-4",
+        "temperature": 0.7,
+        "maxTokens": 500,
+        "autoEscalationThreshold": 0.6,
+        "systemPrompt": "You are a helpful customer service assistant for GoodGo Shop...",
+        "escalationWords": ["complaint"],
+        "humanSilenceSeconds": 3600,
+        "dailyTokenBudget": None,
+        "answerDelaySeconds": 2.0,
+        "accountIds": [],
+    },
+    "EndpointAnswer": _ENDPOINT,
+    "EndpointWithSecret": {**_ENDPOINT, "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
+    "SecretAnswer": {"expiresAt": None},
+    "DeliveryAnswer": {
+        "type": "message.created",
+        "status": "pending",
+        "reason": None,
+        "attempts": 1,
+        "lastAttempt": {"at": TIME, "status": 500, "error": None, "milliseconds": 84, "answer": "not today"},
+        "endedAt": None,
+    },
+    "EscalationAnswer": {"reason": "complex_query", "by": ID},
+    "SnippetAnswer": {"title": "Returns", "text": "Goods can be sent back within 30 days, free of charge."},
+    "ToolAnswer": {
+        "name": "look_up_order",
+        "description": "The state of one order of the shop, and when it arrives",
+        "url": "https://shop.example.com/orders/{{orderId}}",
+        "host": "shop.example.com",
+        "parameters": [
+            {
+                "name": "orderId",
+                "type": "text",
+                "description": "The order's number",
+                "required": True,
+                "pattern": "[0-9]{3,12}",
+            }
+        ],
+        "headerNames": ["Authorization"],
+    },
+    "UsageAnswer": {
+        "dailyTokenBudget": 100_000,
+        "tokensToday": 1_250,
+        "days": [{"day": "2026-01-18", "promptTokens": 1_000, "completionTokens": 250, "tokens": 1_250, "calls": 3}],
+    },
+    "Period": {"startDate": "2026-01-01T00:00:00Z", "endDate": "2026-01-18T23:59:59Z"},
+    "ContactFigures": {"total": 1234, "new": 156, "active": 456},
+    "OverviewConversations": {"total": 567, "open": 45, "closed": 522, "averageResponseTime": "5m 30s"},
+    "OverviewCampaigns": {"active": 3, "completed": 12, "totalMessagesSent": 15_000},
+    "OverviewAutomation": {"activeFlows": 5, "totalExecutions": 890},
+    "OverviewAnswer": {"timeline": [], "previous": None, "change": None},
+    "ContactAnalytics": {"total": 1234, "new": 156, "active": 456, "timeline": [], "previous": None, "change": None},
+    "ConversationAnalytics": {**_CONVERSATIONS, "timeline": [], "previous": None, "change": None},
+    "CampaignAnalytics": {**_CAMPAIGNS, "campaigns": [], "timeline": [], "previous": None, "change": None},
+    "AutomationAnalytics": {**_EXECUTIONS, "flows": [], "timeline": [], "previous": None, "change": None},
     "Engagement": {"messagesSent": 15, "messagesReceived": 18},
+    "ChangedFlow": {**_FLOW, "name": "Updated Welcome Flow", "runningOldVersions": 3},
+    "DeactivatedFlow": {**_FLOW, "status": "inactive", "runningExecutions": 3},
+    "ExecutionAnswer": _EXECUTION,
+    "ExecutionDetails": {**_EXECUTION, "version": 1, "failure": None},
+    "FlowAnswer": _FLOW,
+    "ListedFlow": {name: value for name, value in _FLOW.items() if name != "nodes"} | {"nodeCount": len(_NODES)},
+    "FlowDetails": {
+        **_FLOW,
+        "nodeCounts": [{"nodeId": "node-1", "entered": 890, "done": 888, "failed": 2, "cancelled": 0}],
+    },
+    "FlowStats": {"started": 890, "running": 12, "completed": 870, "failed": 6, "cancelled": 2},
+    "HistoryEntryAnswer": _ENTRY,
+    "SimulationAnswer": {
+        "status": "completed",
+        "currentNodeId": None,
+        "failure": None,
+        "variables": _VARIABLES,
+        "path": [_ENTRY],
+    },
+    "SimulatedEffectAnswer": {"node": "node-1", "type": "send_message", "attempt": 1, "text": "Hello John Doe!"},
     "ImportAnswer": {"total": 1, "completedAt": None, "results": []},
     "InvitedUser": {"name": "Ann", "initialPassword": "shown-this-once"},
     "LimitWindow": {"name": "messages24h", "limit": 500, "used": 5, "remaining": 495},

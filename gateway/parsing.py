@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import orjson
 from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from domain.errors import InvalidContent, InvalidRequest, Problem
+from gateway.models.base import InputModel
+from gateway.problems import problems_of, short
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+InputT = TypeVar("InputT", bound=InputModel)
 
 MOST_DEPTH = 64
-_MOST_PROBLEMS = 50
-_MOST_NAME = 100
+_QUERY = "query"
+_BODY = "body"
 
 
 def parse_query(model: type[ModelT], parameters: MultiMapping[str]) -> ModelT:
@@ -25,19 +27,23 @@ def parse_query(model: type[ModelT], parameters: MultiMapping[str]) -> ModelT:
     Raises:
         InvalidRequest: when one is unknown, malformed, or given twice.
     """
-    twice = sorted(name for name in set(parameters) if len(parameters.getall(name)) > 1)
-    if twice:
+    if twice := sorted(name for name in {*parameters} if len(parameters.getall(name)) > 1) if parameters else ():
         raise InvalidRequest(
             "A query parameter is given twice",
-            problems=tuple(Problem(_short(name), "is given twice") for name in twice),
+            problems=tuple(Problem(short(name) or _QUERY, "is given twice") for name in twice),
+        )
+    given = dict(parameters)
+    if "" in given:
+        raise InvalidRequest(
+            "A query parameter has no name", problems=(Problem(_QUERY, "has a parameter without a name"),)
         )
     try:
-        return model.model_validate(dict(parameters))
+        return model.model_validate(given)
     except ValidationError as error:
-        raise InvalidRequest("A query parameter is wrong", problems=_problems(error)) from None
+        raise InvalidRequest("A query parameter is wrong", problems=problems_of(error, given, _QUERY)) from None
 
 
-def parse_body(model: type[ModelT], value: object) -> ModelT:
+def parse_body(model: type[InputT], value: object) -> InputT:
     """Read a body that was JSON.
 
     Raises:
@@ -46,7 +52,14 @@ def parse_body(model: type[ModelT], value: object) -> ModelT:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise InvalidContent("The body does not fit the schema", problems=_problems(error)) from None
+        problems = problems_of(error, value, _BODY)
+        raise InvalidContent("The body does not fit the schema", problems=problems) from None
+
+
+def joined(problems: Sequence[Problem], further: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return problems with further ones, but for those inside a part that is told to be wrong already."""
+    named = {each.field for each in problems}
+    return (*problems, *(each for each in further if named.isdisjoint(_around(each.field))))
 
 
 def parse_json(raw: bytes) -> object:
@@ -58,11 +71,17 @@ def parse_json(raw: bytes) -> object:
     try:
         value: object = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        raise InvalidRequest("The body is no JSON", problems=(Problem("body", "is no JSON"),)) from None
+        raise InvalidRequest("The body is no JSON", problems=(Problem(_BODY, "is no JSON"),)) from None
     # Fewer brackets than levels allowed: no need to look at each value.
     if raw.count(b"[") + raw.count(b"{") > MOST_DEPTH and _depth_exceeds(value, MOST_DEPTH):
-        raise InvalidRequest("The body is nested too deep", problems=(Problem("body", f"over {MOST_DEPTH} levels"),))
+        raise InvalidRequest("The body is nested too deep", problems=(Problem(_BODY, f"over {MOST_DEPTH} levels"),))
     return value
+
+
+def _around(field: str) -> set[str]:
+    """Return the paths to a field and to every part that it is in."""
+    parts = field.split(".")
+    return {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
 
 
 def _depth_exceeds(value: object, most: int) -> bool:
@@ -78,26 +97,3 @@ def _depth_exceeds(value: object, most: int) -> bool:
 
 def _containers(values: Iterable[object]) -> list[dict[str, object] | list[object]]:
     return [value for value in values if isinstance(value, dict | list)]
-
-
-def _problems(error: ValidationError) -> tuple[Problem, ...]:
-    return tuple(
-        Problem(_path(each["loc"]), _reason(each))
-        for each in error.errors(include_url=False, include_context=False, include_input=False)[:_MOST_PROBLEMS]
-    )
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    # Parts in angle brackets name the alternative of a union that was tried, which is no part of the request.
-    parts = [_short(str(part)) for part in location if not (isinstance(part, str) and part.startswith("<"))]
-    return ".".join(parts) or "body"
-
-
-def _reason(error: ErrorDetails) -> str:
-    if error["type"] == "extra_forbidden":
-        return "is not known"
-    return error["msg"].removeprefix("Value error, ")
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _MOST_NAME else name[:_MOST_NAME] + "…"

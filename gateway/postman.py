@@ -43,14 +43,20 @@ _BODIES: Mapping[tuple[str, str], Node] = {
     ("POST", "/conversations/{conversationId}/assign"): {"userId": "{{callerId}}"},
     ("POST", "/contacts/{contactId}/merge"): {"contactId": "{{otherContactId}}"},
 }
+#: Where a name has no spaces.
+_ONE_WORD = frozenset({("POST", "/ai/tools")})
 #: Fields of bodies that hold ids which the run has got.
 _REFERENCES = frozenset({"accountId", "contactId", "templateId", "segmentId", "flowId", "campaignId"})
 _REFERENCE_LISTS = {"contactIds": "contactId", "segmentIds": "segmentId"}
 
 #: Statuses that are as good as 200 on a program that has run before. A campaign is in no state to be moved where it was
-#: not started, or is over already.
+#: not started, or is over already. A conversation may be closed by then.
 _ALSO_RIGHT: Mapping[tuple[str, str], tuple[int, ...]] = {
     ("POST", "/accounts"): (409,),
+    ("POST", "/accounts/{accountId}/reactivate"): (409,),
+    ("POST", "/conversations/{conversationId}/messages"): (409,),
+    ("POST", "/ai/conversations/{conversationId}/escalate"): (409,),
+    ("POST", "/ai/conversations/{conversationId}/hand-back"): (409,),
     **{
         ("POST", f"/campaigns/{{campaignId}}/{move}"): (409,)
         for move in ("pause", "resume", "retry-failed", "unschedule", "cancel")
@@ -64,6 +70,8 @@ _ON_DEMAND: Mapping[tuple[str, str], str] = {
     ("POST", "/conversations/{conversationId}/messages"): "sendMessages",
     ("POST", "/campaigns/{campaignId}/start"): "sendMessages",
     ("POST", "/campaigns/{campaignId}/test"): "sendMessages",
+    ("POST", "/automation/flows/{flowId}/activate"): "sendMessages",
+    ("POST", "/automation/flows/{flowId}/trigger"): "sendMessages",
 }
 #: What is only done where a variable that the run does not set itself has a value.
 _IF_GIVEN: Mapping[tuple[str, str], tuple[str, ...]] = {
@@ -223,7 +231,7 @@ def _body(step: Step, example: object) -> str:
     body = _filled(example) | _BODIES.get(step.key, {})
     if isinstance(body.get("name"), str):
         # Names may have to be unique, also over several runs.
-        body["name"] += " {{$timestamp}}"
+        body["name"] += ("_" if step.key in _ONE_WORD else " ") + "{{$timestamp}}"
     return orjson.dumps(body, option=orjson.OPT_INDENT_2).decode()
 
 

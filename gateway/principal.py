@@ -21,12 +21,13 @@ ADMINS = frozenset({Role.OWNER, Role.ADMIN})
 class Principal:
     """The person that a token speaks for, or the machine that has an API key.
 
-    A machine has `key_id`, and the person who made its key as `user_id`.
+    A machine has `key_id`, and the person who made its key as `user_id`; `scopes` where its key is kept to some.
     """
 
     user_id: str
     merchant_id: str
     roles: frozenset[Role]
     key_id: str | None = None
+    scopes: frozenset[str] | None = None
     #: The program's own calls don't use up a merchant's limit.
     uncounted: bool = False

@@ -6,28 +6,31 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import BaseModel
 
-from domain.errors import MktxError, Unauthenticated
+from domain.errors import MktxError, Problem, Unauthenticated
 from gateway.dependencies import Dependencies
-from gateway.models.base import InputModel
+from gateway.models.base import InputModel, NoBody
 from gateway.models.paging import Paging
+from gateway.paths import API
 from gateway.principal import READERS, Principal, Role
+
+#: Areas of API keys that are no first part of a path.
+_AREAS = {"messages": "conversations"}
 
 QueryT = TypeVar("QueryT", bound=InputModel)
 BodyT = TypeVar("BodyT", bound=InputModel)
+OtherT = TypeVar("OtherT", bound=InputModel)
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
-
-API = "/api/v1/mkt-x"
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[QueryT, BodyT]):
     """One request, read and checked.
 
-    `resource_id` is the id for what the request creates: the same for a request that is repeated under its
-    idempotency key. `accept` is the request's header of that name.
+    `resource_id` is the id for what the request creates, empty where it can't create anything: the same for a request
+    that is repeated under its idempotency key. `accept` is the request's header of that name.
     """
 
     deps: Dependencies
@@ -38,6 +41,10 @@ class Call(Generic[QueryT, BodyT]):
     resource_id: str
     address: str
     accept: str
+
+    def with_body(self, body: OtherT) -> Call[QueryT, OtherT]:
+        """Return the same request with this body."""
+        return Call(self.deps, self.caller, self.path, self.query, body, self.resource_id, self.address, self.accept)
 
     @property
     def principal(self) -> Principal:
@@ -74,6 +81,8 @@ class Route(Generic[QueryT, BodyT, AnswerT]):
     an `Idempotency-Key`: every POST that creates or sends. A `secret` one answers what is never shown again. One that
     `streams` answers server-sent events for as long as the client listens. One with `csv` answers as CSV where that
     is asked for. One that `changes` nothing though it is no GET is that for the sake of its body, and is not audited.
+    `further_problems` says what else is wrong with a body that does not fit the schema, of a route whose handler checks
+    more than that: all of it is told at once.
     """
 
     method: str
@@ -92,6 +101,19 @@ class Route(Generic[QueryT, BodyT, AnswerT]):
     streams: bool = False
     csv: bool = False
     changes: bool = True
+    further_problems: Callable[[Call[QueryT, NoBody], object], Awaitable[Sequence[Problem]]] | None = None
+
+    @property
+    def scope(self) -> str | None:
+        """What an API key that is kept to some scopes needs for it: an area of the API, and `read` or `write`.
+
+        Nothing for what belongs to a session: no such key reaches it.
+        """
+        if not self.path.startswith(API):
+            return None
+        area = self.path.removeprefix(API).strip("/").split("/")[0]
+        reads = self.method == hdrs.METH_GET or not self.changes
+        return f"{_AREAS.get(area, area)}:{'read' if reads else 'write'}"
 
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]

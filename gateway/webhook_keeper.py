@@ -11,6 +11,7 @@ from actors.clients.x_app import XApp
 from actors.clients.x_models import XWebhook
 from actors.clients.x_transport import XApiError
 from config.settings import Settings
+from domain.ended import ended
 from gateway.webhooks import PATH
 
 log = structlog.get_logger()
@@ -41,9 +42,7 @@ class WebhookKeeper:
 
     async def stop(self) -> None:
         """Look after it no more; it stays registered."""
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended(self._task)
 
     async def _keep(self) -> None:
         while True:

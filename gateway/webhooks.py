@@ -1,7 +1,6 @@
 """X's webhook: the challenge, and the signed calls that bring events (contract, part 4).
 
-This is the hot path: verify, parse, normalise, one durable group commit, answer. It goes past the middlewares that
-serve people's requests.
+This is the hot path: verify, parse, one durable group commit, answer. It goes past what serves people's requests.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from collections.abc import Mapping, Sequence
 
 import orjson
 import structlog
@@ -16,19 +16,22 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from pymongo.errors import PyMongoError
 
+from config.origin import REQUEST
 from config.settings import Settings
+from config.tracing import is_tracing, span, traceparent
 from domain.clock import Clock
 from domain.errors import InvalidRequest, MktxError, PayloadTooLarge, Problem, Unauthenticated, UnsupportedMedia
-from domain.events import XEvent
 from domain.ids import new_id
+from domain.lone_message import lone_message
 from domain.x_normalise import UnknownEnvelope, normalise
 from domain.x_signature import crc_answer, is_signed
 from gateway.answers import JSON, REQUEST_ID
 from gateway.body_deadline import read_in_time
 from gateway.commit import REQUESTS, GroupCommit
 from gateway.middlewares.errors import errors
-from gateway.routing import API
-from storage.inbox import Inbox
+from gateway.middlewares.request_id import HEADER
+from gateway.paths import API
+from storage.inbox import Arrival, Inbox, traced
 
 log = structlog.get_logger()
 
@@ -58,20 +61,26 @@ class Webhooks:
         self._process = os.urandom(6).hex()
         self._numbers = itertools.count(1)
 
-    def add_to(self, app: web.Application) -> None:
-        """Register the paths; X uses one address for the challenge and the calls."""
-        app.router.add_post(PATH, self._receive)
+    def add_to(self, app: web.Application) -> Mapping[str, Handler]:
+        """Register the paths, and return what the server may call by its address alone (`gateway/http_server.py`).
+
+        X uses one address for the challenge and the calls.
+        """
+        app.router.add_post(PATH, self.receive)
         app.router.add_get(PATH, self._challenge)
         app.router.add_get(VERIFY_PATH, self._challenge)
-        app.middlewares.insert(0, self._lane)
+        return {PATH: self.receive}
 
-    @web.middleware
-    async def _lane(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Lead webhook calls past the other middlewares; their errors are answered in the same shape."""
-        if request.match_info.handler != self._receive:
-            return await handler(request)
-        request[REQUEST_ID] = f"{self._process}-{next(self._numbers):x}"
-        response = await errors(request, self._receive)
+    async def receive(self, request: web.Request) -> web.StreamResponse:
+        """Take a call of X; what is wrong with it is answered in the shape of all errors."""
+        request_id = request[REQUEST_ID] = f"{self._process}-{next(self._numbers):x}"
+        former = REQUEST.set(request_id)
+        try:
+            with span("webhook", parent=""):
+                response = await errors(request, self._receive)
+        finally:
+            REQUEST.reset(former)
+        response.headers[HEADER] = request_id
         if response.status != web.HTTPOk.status_code:
             self._count_refusal(response.status)
         return response
@@ -93,6 +102,8 @@ class Webhooks:
         if not is_signed(body, _only(request.headers.getall(SIGNATURE_HEADER, [])), self._secrets):
             raise Unauthenticated("The signature is missing or wrong")
         events = await self._events(body)
+        if is_tracing():
+            events = traced(events, traceparent())
         await self._commit.add(events, start)
         return web.Response(body=_ANSWER, content_type=JSON)
 
@@ -105,9 +116,11 @@ class Webhooks:
             return await request.read()
         return await read_in_time(request, self._body_timeout_s)
 
-    async def _events(self, body: bytes) -> list[XEvent]:
+    async def _events(self, body: bytes) -> Sequence[Arrival]:
         try:
-            return normalise(orjson.loads(body), self._clock.now())
+            payload = orjson.loads(body)
+            lone = lone_message(payload, body)
+            return normalise(payload, self._clock.now()) if lone is None else (lone,)
         except (UnknownEnvelope, orjson.JSONDecodeError) as error:
             reason = error.message if isinstance(error, MktxError) else "the body is no JSON"
             await self._bury(body, reason)

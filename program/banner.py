@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from config.settings import Settings
-from gateway.routing import API
+from gateway.paths import API
 from program.bundled_sandbox import have_customer_write
 from program.own_client import CallFailed, OwnClient
 
@@ -27,11 +27,23 @@ async def show(
         write("                (set MKTX_X_CONSUMER_KEY and its companions for the real X)")
     else:
         write(f"  X             {settings.x_api_base_url}")
+    if sandbox_url and settings.openai_base_url == f"{sandbox_url}/v1":
+        write(f"  AI            simulated by the bundled sandbox at {settings.openai_base_url}")
+        write("                (set MKTX_OPENAI_API_KEY or MKTX_OPENAI_BASE_URL for a real model)")
+    else:
+        write(f"  AI            {_model(settings)}")
     write("")
     if sandbox_url and api.token:
         await _first_steps(api, settings, sandbox_url, write)
     write("  Ctrl-C stops it; the data stays in " + str(settings.data_dir))
     write("")
+
+
+def _model(settings: Settings) -> str:
+    """Return which model server is set; a key alone is one of OpenAI's own."""
+    if settings.openai_base_url:
+        return settings.openai_base_url
+    return "OpenAI" if settings.openai_api_key.get_secret_value() else "(none)"
 
 
 async def _first_steps(api: OwnClient, settings: Settings, sandbox_url: str, write: Print) -> None:
@@ -46,6 +58,13 @@ async def _first_steps(api: OwnClient, settings: Settings, sandbox_url: str, wri
     write(f"      {api.base_url}{API}/conversations/{conversation_id}/messages")
     write("  See it arrive in the simulated X:")
     write(f"    curl -s '{sandbox_url}/sandbox/messages?account={settings.sandbox_account_id}'")
+    write("  Ask the chatbot, which looks the order up:")
+    write(f"    curl -s {authorization} -H 'Content-Type: application/json' \\")
+    write('      -d \'{"message": "What is the status of my order #12345?"}\' \\')
+    write(f"      {api.base_url}{API}/ai/conversations/{conversation_id}/message")
+    write("  Let it answer the customers:")
+    write(f"    curl -s {authorization} -H 'Content-Type: application/json' -X PUT \\")
+    write(f"      -d '{{\"enabled\": true}}' {api.base_url}{API}/ai/settings")
     write("")
 
 

@@ -11,16 +11,20 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import structlog
 from aiohttp import web
+from prometheus_client import Counter
 
 from actors.attachments import Attachments
 from actors.clients.x_app import XApp
 from actors.clients.x_transport import open_session
 from actors.connection import ActorConnection
+from actors.loop_lag import LoopLag
 from config.logs import configure_logs
 from config.settings import Settings
+from config.tracing import close_tracing, configure_tracing
 from domain.clock import SystemClock
 from domain.errors import Unavailable
 from gateway.account_subscriptions import AccountSubscriptions
@@ -31,12 +35,15 @@ from gateway.contact_import import resume_imports
 from gateway.dependencies import Dependencies, PartHealth, Repositories
 from gateway.doorbell import Doorbell
 from gateway.easing import Easing
+from gateway.events.outgoing import OutgoingEvents
 from gateway.http_server import Runner
+from gateway.inbox_watch import InboxWatch
 from gateway.passwords import Passwords
+from gateway.recurring import Recurring
 from gateway.tokens import AccessTokens
-from gateway.unrouted_events import UnroutedEvents
 from gateway.webhook_keeper import WebhookKeeper
 from gateway.webhooks import Webhooks
+from program.preparation import wait_until_prepared
 from program.version import VERSION
 from storage.client import Client, Database, check, close_client, database_of, open_client
 from storage.contact_erasure import ContactErasures, resume_erasures
@@ -46,7 +53,21 @@ from storage.inbox import Inbox
 
 log = structlog.get_logger()
 
+STARTS = Counter(
+    "mktx_gateway_starts_total",
+    "Starts of gateway processes, by gateway: each after the first is a restart",
+    ["gateway"],
+)
+
 _BACKLOG = 4096
+
+
+class _Beside(Protocol):
+    """What goes on beside the requests."""
+
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
 
 
 class GatewayProcess:
@@ -57,8 +78,11 @@ class GatewayProcess:
         self._stops_hosts = stops_hosts
         self._client: Client = open_client(settings)
         self._database: Database = database_of(self._client, settings)
-        self._actors = ActorConnection(settings, hosts, version=VERSION, creates_hosts=index == 0)
+        self._actors = ActorConnection(
+            settings, hosts, version=VERSION, creates_hosts=index == 0, webhooks=OutgoingEvents()
+        )
         self._hosts = hosts
+        STARTS.labels(str(index)).inc()
         self._leads = index == 0
 
     async def serve(self) -> None:
@@ -68,7 +92,6 @@ class GatewayProcess:
         x = XApp(settings, session, clock)
         keeper = WebhookKeeper(settings, x, registers=self._leads)
         repositories = Repositories.of(self._database, key_ring(settings))
-        unrouted = UnroutedEvents(repositories.dead_letters, clock)
         subscriptions = AccountSubscriptions(x, repositories.accounts, clock, lambda: keeper.webhook_id)
         inbox = Inbox(self._client, self._database)
         doorbell = Doorbell(self._actors.hosts)
@@ -93,37 +116,31 @@ class GatewayProcess:
             background=Background(),
             parts=self._parts,
         )
+        recurring = _recurring(deps, subscriptions)
+        beside: list[_Beside] = [keeper, LoopLag("gateway")]
+        if self._leads:
+            beside += [InboxWatch(inbox, clock), *recurring]
         app = create_app(deps)
-        Webhooks(settings, commit, inbox, clock).add_to(app)
         runner = Runner(
             app,
-            access_log=None,
-            # A compressed body is refused unread; inflating it first would be a gift to whoever sends bombs.
-            auto_decompress=False,
+            express=Webhooks(settings, commit, inbox, clock).add_to(app),
             keepalive_timeout=settings.request_head_timeout_s,
             shutdown_timeout=settings.shutdown_grace_s,
-            handle_signals=False,
         )
         await runner.setup()
         self._actors.start()
         await web.SockSite(runner, _listening(settings), backlog=_BACKLOG).start()
-        keeper.start()
-        if self._leads:
-            subscriptions.start()
-            unrouted.start()
-            erasures = ContactErasures(self._database, settings)
-            deps.background.start("resume_erasures", resume_erasures(erasures, clock))
-            deps.background.start("resume_merges", resume_merges(ContactMerges(self._database)))
-            deps.background.start("resume_imports", resume_imports(deps))
+        for each in beside:
+            each.start()
         # What was made during the start stays for ever: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        gc.enable()
         log.info("gateway.listening", port=settings.port)
         await _told_to_stop(self._actors.connected)
         log.info("gateway.stopping")
-        await subscriptions.stop()
-        await unrouted.stop()
-        await keeper.stop()
+        for each in beside:
+            await each.stop()
         await runner.cleanup()
         await commit.close()
         await doorbell.close()
@@ -133,6 +150,7 @@ class GatewayProcess:
         await self._actors.close()
         await session.close()
         await close_client(self._client)
+        await asyncio.to_thread(close_tracing)
         if not self._actors.connected.is_set():
             # The thread that waits for Ray can't be told to stop, and the interpreter would wait for it.
             sys.stdout.flush()
@@ -150,6 +168,21 @@ class GatewayProcess:
             "database": database,
             "actors": PartHealth(ready=up == self._hosts, detail=f"{up} of {self._hosts} hosts answer"),
         }
+
+
+def _recurring(deps: Dependencies, subscriptions: AccountSubscriptions) -> tuple[Recurring, ...]:
+    """Return what one gateway does for all: it makes up for what was cut off anywhere, also by its own stop."""
+    clock, repositories = deps.clock, deps.repositories
+    erasures, merges = ContactErasures(deps.database, deps.settings), ContactMerges(deps.database)
+    return (
+        Recurring("subscribe_accounts", subscriptions.look),
+        Recurring("revive_dead_letters", lambda: repositories.dead_letters.revive_all(clock.now())),
+        Recurring("remove_recipients", repositories.campaigns.complete_removals),
+        Recurring("remove_executions", repositories.flows.complete_removals),
+        Recurring("resume_erasures", lambda: resume_erasures(erasures, clock)),
+        Recurring("resume_merges", lambda: resume_merges(merges)),
+        Recurring("resume_imports", lambda: resume_imports(deps)),
+    )
 
 
 def _allow_many_connections() -> None:
@@ -189,5 +222,7 @@ async def _told_to_stop(connected: asyncio.Event) -> None:
 async def run(settings: Settings, index: int, hosts: int, *, stops_hosts: bool) -> None:
     """Run one gateway process."""
     configure_logs(settings, process=f"gateway-{index}", to_socket=False)
+    configure_tracing(settings, process=f"gateway-{index}")
     _allow_many_connections()
+    await asyncio.to_thread(wait_until_prepared, settings.data_dir)
     await GatewayProcess(settings, index, hosts, stops_hosts=stops_hosts).serve()

@@ -12,7 +12,7 @@ import orjson
 
 from config.settings import Settings
 from domain.clock import SystemClock
-from gateway.routing import API
+from gateway.paths import API
 from gateway.tokens import AccessTokens
 
 _POLL_S = 0.05

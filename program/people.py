@@ -43,7 +43,7 @@ async def create_merchant(settings: Settings, name: str) -> list[str]:
     """
     if not name.strip():
         raise CannotManage("--name: must not be empty")
-    async with _managing(settings) as (database, installation):
+    async with managing(settings) as (database, installation):
         merchant_id = new_id()
         await Merchants(database).ensure(merchant_id, name.strip(), installation.clock.now())
     return [merchant_id]
@@ -57,7 +57,7 @@ async def create_user(settings: Settings, merchant_id: str, email: str, roles: S
     """
     invited = _invited(email, roles, name or email.partition("@")[0])
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
-    async with _managing(settings) as (database, installation):
+    async with managing(settings) as (database, installation):
         if not await Merchants(database).exists(merchant_id):
             raise CannotManage("--merchant: there is no merchant with this id")
         user: UserDocument = {
@@ -84,7 +84,7 @@ async def list_users(settings: Settings) -> list[str]:
         CannotManage: when the database is not to be reached.
     """
     lines: list[str] = []
-    async with _managing(settings) as (database, _):
+    async with managing(settings) as (database, _):
         for merchant in await Merchants(database).all():
             for user in await _users_of(database, merchant["_id"]):
                 roles = ",".join(user["roles"])
@@ -99,7 +99,7 @@ async def access_token(settings: Settings, email: str, minutes: int) -> list[str
     Raises:
         CannotManage: when there is no such user, or tokens come from elsewhere.
     """
-    async with _managing(settings) as (database, installation):
+    async with managing(settings) as (database, installation):
         user = await Users(database).by_email(email)
         if user is None:
             raise CannotManage("--email: there is no user with this address")
@@ -116,7 +116,7 @@ async def access_token(settings: Settings, email: str, minutes: int) -> list[str
 
 
 @asynccontextmanager
-async def _managing(settings: Settings) -> AsyncIterator[tuple[Database, Installation]]:
+async def managing(settings: Settings) -> AsyncIterator[tuple[Database, Installation]]:
     """Open the database of an installation, with its indexes: an address must not be taken twice.
 
     Raises:

@@ -94,7 +94,7 @@ class RayNode:
         return [
             sys.executable,
             "-m",
-            "ray.scripts.scripts",
+            "program.ray_command",
             "start",
             "--head",
             "--block",
@@ -103,6 +103,9 @@ class RayNode:
             f"--num-cpus={hosts}",
             f"--object-store-memory={_OBJECT_STORE_BYTES}",
             f"--temp-dir={self._folder}",
+            # Free ones as the system gives them: from a fixed range another Ray on the machine would take its own.
+            "--min-worker-port=0",
+            "--max-worker-port=0",
             "--include-dashboard=false",
             "--include-log-monitor=false",
             "--no-monitor",

@@ -9,6 +9,7 @@ import time
 from config.logs import configure_logs
 from config.settings import Settings, WrongSetting
 from program.banner import show
+from program.bundled_sandbox import offer_look_up
 from program.own_client import CallFailed
 from program.supervisor import CannotStart, Progress, Supervisor, until_told_to_stop
 from storage.embedded import EmbeddedMongoFailed
@@ -54,7 +55,8 @@ async def _run(settings: Settings, progress: Progress, ready: asyncio.Event, tol
     async with supervisor.running() as api:
         try:
             await api.login()
-            await supervisor.connect_sandbox_account(api)
+            if await supervisor.connect_sandbox_account(api):
+                await offer_look_up(api)
         except CallFailed as error:
             # Tokens may be issued elsewhere, or the first user has another password by now: it serves all the same.
             progress(f"not logged in as the first user: {error}")

@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 
 from domain.ids import new_id
-from gateway.routing import API
+from gateway.paths import API
 from program.own_client import OwnClient
 from storage.client import Database
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain.events import EventKind
 from program.simulation_sandbox import Delivery, LoadProgress, SentByShop
 from storage.client import Database
 
@@ -129,13 +128,10 @@ async def read_stored(database: Database) -> list[Stored]:
 
 async def read_inbox(database: Database) -> set[str]:
     """Read the ids of the messages that wait in the inbox."""
-    found = database["inbox"].find({}, {"events.kind": 1, "events.data.twitterMessageId": 1})
-    return {
-        event["data"]["twitterMessageId"]
-        async for document in found
-        for event in document["events"]
-        if event["kind"] == EventKind.MESSAGE
-    }
+    keys = [
+        event["key"] async for document in database["inbox"].find({}, {"events.key": 1}) for event in document["events"]
+    ]
+    return {key.rpartition(":")[2] for key in keys if key.startswith("dm:")}
 
 
 def summary(

@@ -1,7 +1,8 @@
 """Starts every part of the program in order, keeps it running, and stops it in order.
 
-    mongod ──▶ indexes, first user ──▶ gateways ──┐
-    Ray (slowest, so it starts first) ────────────┴──▶ hosts ──▶ ready
+    Ray (slowest, so it starts first) ──────────────────────────┐
+    gateways, which load meanwhile ──┐                          │
+    mongod ──▶ indexes, first user ──┴──▶ gateways go on ───────┴──▶ hosts ──▶ ready
     sandbox, where no X is configured
 
 The supervisor itself does nothing else: it holds no connection to Ray, serves no request, and load does not slow it.
@@ -36,7 +37,9 @@ from program.child import Child
 from program.first_start import prepare
 from program.generated import resolve
 from program.log_lines import LogLines
+from program.metrics_files import MetricsFiles
 from program.own_client import CallFailed, OwnClient
+from program.preparation import Preparation
 from program.ray_node import RayNode
 from storage.embedded import EmbeddedMongo, EmbeddedMongoFailed, free_port
 from storage.encryption import WrongKey, key_ring
@@ -82,8 +85,9 @@ class Supervisor:
         self._ray: RayNode | None = None
         self._children: list[Child] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._preparation = Preparation(own.data_dir)
         self._log_lines = LogLines(log_socket(own))
-        self._metrics = own.data_dir / "metrics"
+        self._metrics = MetricsFiles(own.data_dir / "metrics")
 
     @property
     def sandbox_url(self) -> str | None:
@@ -104,11 +108,9 @@ class Supervisor:
 
     async def _start(self) -> None:
         _check_address(self.settings)
-        self._metrics.mkdir(parents=True, exist_ok=True)
-        for left in self._metrics.glob("*.db"):
-            left.unlink()
+        self._metrics.start()
         await self._log_lines.start()
-        extra = {"PROMETHEUS_MULTIPROC_DIR": str(self._metrics)}
+        extra = self._metrics.environment
         embedded_ray = not self.settings.ray_address
         if embedded_ray:
             self._progress("starting Ray")
@@ -116,19 +118,22 @@ class Supervisor:
             await self._ray.start()
             self.settings = self.settings.model_copy(update={"ray_address": self._ray.address})
         if not self.settings.mongodb_uri.get_secret_value():
-            self._progress("starting the embedded MongoDB")
             self._mongo = EmbeddedMongo(self.settings.data_dir, cache_mb=self.settings.mongodb_cache_mb)
-            await self._mongo.start()
             self.settings = self.settings.model_copy(update={"mongodb_uri": SecretStr(self._mongo.uri)})
-            self._tasks.append(asyncio.create_task(self._keep_mongo(self._mongo)))
-        if self._sandbox:
-            self._progress(f"starting the sandbox, a simulated X, at {self._sandbox.url}")
-            await self._add(self._sandbox.child())
-        self._progress("preparing the database")
-        await self._prepare_database()
+        self._preparation.begin()
         self._progress(f"starting {self.settings.gateways} gateway and {self.hosts} actor hosts")
         for index in range(self.settings.gateways):
             await self._add(self._gateway(index, extra, stops_hosts=embedded_ray))
+        if self._sandbox:
+            self._progress(f"starting the sandbox, a simulated X and model server, at {self._sandbox.url}")
+            await self._add(self._sandbox.child())
+        if self._mongo:
+            self._progress("starting the embedded MongoDB")
+            await self._mongo.start()
+            self._tasks.append(asyncio.create_task(self._keep_mongo(self._mongo)))
+        self._progress("preparing the database")
+        await self._prepare_database()
+        self._preparation.end()
 
     async def _until_ready(self, api: OwnClient) -> None:
         """Wait for every part, say what is waited for, and give up when Ray has failed for good."""
@@ -220,6 +225,7 @@ class Supervisor:
         if self._mongo:
             stops.append(self._mongo.stop())
         await asyncio.gather(*stops)
+        await self._metrics.stop()
         self._log_lines.stop()
 
 

@@ -1,4 +1,4 @@
-"""Start the simulated X as a process: `python -m sandbox --port 0`."""
+"""Start the simulated X and the simulated model server as a process: `python -m sandbox --port 0`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from sandbox.model.model import SANDBOX_MODEL_KEY, Model
 from sandbox.server import running
 from sandbox.world import World
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="sandbox", description="A simulated X on loopback.")
+    parser = argparse.ArgumentParser(
+        prog="sandbox", description="A simulated X and a simulated model server on loopback."
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 picks a free one")
     parser.add_argument("--customers", type=int, default=8, help="simulated customers")
@@ -29,6 +32,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--consumer-key", default="sandbox-consumer-key", help="API key of the X app")
     parser.add_argument("--consumer-secret", default="sandbox-consumer-secret", help="API key secret of the X app")
     parser.add_argument("--bearer-token", default="sandbox-bearer-token", help="bearer token of the X app")
+    parser.add_argument("--model-key", default=SANDBOX_MODEL_KEY, help="API key of the model server")
     parser.add_argument("--time-scale", type=float, default=1.0, help="factor on the schedule of repeated deliveries")
     parser.add_argument("--seed", type=int, default=1, help="what all chance is drawn from")
     return parser.parse_args(argv)
@@ -51,7 +55,8 @@ async def serve(options: argparse.Namespace) -> None:
         time_scale=options.time_scale,
         journal=options.journal,
     )
-    async with running(world, options.host, options.port) as base_url:
+    model = Model(key=options.model_key, seed=options.seed)
+    async with running(world, options.host, options.port, model=model) as base_url:
         sys.stdout.write(f"sandbox listening on {base_url}\n")
         sys.stdout.flush()
         await stopped.wait()

@@ -1,4 +1,4 @@
-"""Lets ordered faults happen to requests of X's endpoints; the control API is never hit."""
+"""Lets ordered faults happen to requests of X's endpoints; the control API and the model server are never hit."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ ECHO_NEVER = web.RequestKey("echo_never", bool)
 
 _TOO_MANY = 429
 
+#: Paths on the same server that are not X's.
+_NOT_OF_X = ("/sandbox", "/v1/")
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -30,7 +33,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def faults(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Perform a request with the fault that is ordered for it, if any."""
     world = request.app[WORLD]
-    if not world.faults.ordered or request.path.startswith("/sandbox"):
+    if not world.faults.ordered or request.path.startswith(_NOT_OF_X):
         return await handler(request)
     fault = world.faults.strike(await _asked(world, request))
     if fault is None:

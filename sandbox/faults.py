@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sandbox.body import JsonObject, as_number, as_object, as_text
+from sandbox.fault_orders import FaultOrders, Ordered, OrderedFault, WrongFault, kind_of, where_of
 from sandbox.problems import V1_ERRORS, V2_ERRORS, v1_body
 
 
@@ -34,42 +35,30 @@ class FaultKind(StrEnum):
 AFTER = frozenset({FaultKind.ACCEPT_THEN_DROP, FaultKind.ACCEPT_THEN_500, FaultKind.ACCEPT_THEN_SLOW})
 
 
-class WrongFault(ValueError):
-    """An ordered fault can't be read."""
-
-
 @dataclass(slots=True)
-class Fault:
-    """One ordered fault; `left` is how often it still happens (None: for ever), `echo` whether sends are echoed."""
+class Fault(OrderedFault):
+    """One ordered fault of X; `echo` is whether sends are echoed."""
 
-    id: int
-    kind: FaultKind
-    path: re.Pattern[str] | None
-    method: str
-    account_id: str
-    participant_id: str
-    left: int | None
-    probability: float
-    seconds: float
-    status: int
-    body: object
-    headers: dict[str, str]
-    echo: bool
-    fired: int = 0
+    kind: FaultKind = FaultKind.ERROR
+    path: re.Pattern[str] | None = None
+    method: str = ""
+    account_id: str = ""
+    participant_id: str = ""
+    seconds: float = 1.0
+    status: int = 500
+    body: object = None
+    headers: dict[str, str] = field(default_factory=dict)
+    echo: bool = True
 
     def raw(self) -> JsonObject:
         """Return the fault as the control API shows it."""
-        return {
-            "id": self.id,
-            "kind": str(self.kind),
-            "path": self.path.pattern if self.path else "",
-            "method": self.method,
-            "account": self.account_id,
-            "participant": self.participant_id,
-            "left": self.left,
-            "probability": self.probability,
-            "fired": self.fired,
-        }
+        return self.shown(
+            kind=str(self.kind),
+            path=self.path.pattern if self.path else "",
+            method=self.method,
+            account=self.account_id,
+            participant=self.participant_id,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,52 +71,16 @@ class Asked:
     participant_id: str
 
 
-class Faults:
-    """The ordered faults; the first that matches a request happens to it."""
+class Faults(FaultOrders[Fault, Asked]):
+    """The faults ordered from X."""
 
     def __init__(self, draw: random.Random) -> None:
-        self._draw = draw
-        self._next = 1
-        self.ordered: list[Fault] = []
-
-    def order(self, wanted: JsonObject) -> Fault:
-        """Add a fault from the control API's object.
-
-        Raises:
-            WrongFault: unknown kind, unknown error name, or a pattern that is none.
-        """
-        fault = _read(wanted, self._next)
-        self._next += 1
-        self.ordered.append(fault)
-        return fault
-
-    def clear(self, fault_id: int | None = None) -> None:
-        """Remove one fault, or all."""
-        self.ordered = [fault for fault in self.ordered if fault_id is not None and fault.id != fault_id]
+        super().__init__(draw, _read, _matches)
 
     @property
     def want_participants(self) -> bool:
         """Whether any fault looks at the participant, which may need the body."""
         return any(fault.participant_id for fault in self.ordered)
-
-    def strike(self, asked: Asked) -> Fault | None:
-        """Return the fault that happens to this request; `happened` is called when it really does."""
-        for fault in self.ordered:
-            if fault.left == 0 or not _matches(fault, asked):
-                continue
-            if fault.probability >= 1 or self._draw.random() < fault.probability:
-                self._use(fault, 1)
-                return fault
-        return None
-
-    def give_back(self, fault: Fault) -> None:
-        """Undo `strike`: the request was refused, so there was nothing to accept."""
-        self._use(fault, -1)
-
-    def _use(self, fault: Fault, times: int) -> None:
-        fault.fired += times
-        if fault.left is not None:
-            fault.left -= times
 
 
 def _matches(fault: Fault, asked: Asked) -> bool:
@@ -139,31 +92,17 @@ def _matches(fault: Fault, asked: Asked) -> bool:
     )
 
 
-def _read(wanted: JsonObject, identifier: int) -> Fault:
-    try:
-        kind = FaultKind(as_text(wanted.get("kind")))
-    except ValueError:
-        raise WrongFault(f"kind must be one of {', '.join(FaultKind)}") from None
-    match = wanted.get("match")
-    where = {"path": match} if isinstance(match, str) else as_object(match)
-    pattern = as_text(where.get("path"))
-    try:
-        path = re.compile(pattern) if pattern else None
-    except re.error as wrong:
-        raise WrongFault(f"match.path is no regular expression: {wrong}") from None
-    count, probability = wanted.get("count"), wanted.get("probability")
-    if count is None and probability is None:
-        count = 1
+def _read(wanted: JsonObject, order: Ordered) -> Fault:
+    kind = kind_of(wanted, FaultKind)
+    path, where = where_of(wanted, "path")
     status, body = _answer(wanted, kind)
     return Fault(
-        id=identifier,
+        order,
         kind=kind,
         path=path,
         method=as_text(where.get("method")).upper(),
         account_id=as_text(where.get("account")),
         participant_id=as_text(where.get("participant")),
-        left=int(as_number(count)) if count is not None else None,
-        probability=as_number(probability, 1.0),
         seconds=as_number(wanted.get("seconds"), 1.0),
         status=status,
         body=body,

@@ -1,4 +1,4 @@
-"""The HTTP server of the simulated X: X's own endpoints, and the control API under /sandbox."""
+"""The HTTP server of the sandbox: X's endpoints, those of a model server under /v1, control APIs under /sandbox."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from aiohttp import web
 from sandbox.body import answer
 from sandbox.endpoint import WORLD, is_classic
 from sandbox.fault_middleware import faults
+from sandbox.model import server as model_server
+from sandbox.model.model import MODEL, Model
 from sandbox.problems import problem, v1_body
 from sandbox.routes import activity, control, example_sites, media, messages_v1, messages_v2, people, webhooks
 from sandbox.world import World
@@ -27,15 +29,17 @@ ENDPOINTS = (
 )
 
 
-def create_app(world: World) -> web.Application:
+def create_app(world: World, model: Model) -> web.Application:
     """Build the application; the world lives from its start-up to its clean-up."""
     app = web.Application(middlewares=[faults], client_max_size=_LARGEST_BODY)
     app[WORLD] = world
+    app[MODEL] = model
     app.cleanup_ctx.append(_life)
     for endpoint in ENDPOINTS:
         app.router.add_route(endpoint.method, endpoint.path, endpoint.serve)
     app.router.add_routes(control.routes())
     app.router.add_routes(example_sites.routes())
+    app.router.add_routes(model_server.routes())
     app.router.add_route("*", "/{path:.*}", _unknown)
     return app
 
@@ -52,9 +56,11 @@ async def _unknown(request: web.Request) -> web.Response:
 
 
 @asynccontextmanager
-async def running(world: World, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """Serve a world and yield its base URL, `http://host:port`; port 0 picks a free one."""
-    runner = web.AppRunner(create_app(world), access_log=None, shutdown_timeout=1)
+async def running(
+    world: World, host: str = "127.0.0.1", port: int = 0, *, model: Model | None = None
+) -> AsyncIterator[str]:
+    """Serve a world and a model, and yield their base URL, `http://host:port`; port 0 picks a free one."""
+    runner = web.AppRunner(create_app(world, model or Model()), access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NotRequired, TypedDict, cast
@@ -91,6 +91,11 @@ class Accounts:
         """Return one account of the merchant."""
         query = {"_id": account_id, "merchantId": merchant_id}
         return cast("AccountDocument | None", await self._collection.find_one(query, _WITHOUT_TOKENS))
+
+    async def missing(self, merchant_id: str, account_ids: Collection[str]) -> set[str]:
+        """Return those of several ids that are no accounts of the merchant."""
+        query = {"_id": {"$in": list(account_ids)}, "merchantId": merchant_id}
+        return set(account_ids) - {each["_id"] async for each in self._collection.find(query, {"_id": 1})}
 
     async def is_connected(self, twitter_user_id: str) -> bool:
         """Whether any merchant has this X account connected."""

@@ -12,7 +12,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from pymongo import DESCENDING
 
@@ -29,7 +29,7 @@ _FORM = re.compile(r"mktx_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
 class ApiKeyDocument(TypedDict):
-    """A key of a machine."""
+    """A key of a machine; without `scopes` it may whatever its roles allow."""
 
     _id: str
     merchantId: str
@@ -37,6 +37,7 @@ class ApiKeyDocument(TypedDict):
     secretHash: str
     name: str
     roles: list[str]
+    scopes: NotRequired[list[str] | None]
     createdBy: str
     createdAt: datetime
     expiresAt: datetime | None

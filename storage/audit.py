@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import structlog
 from pymongo import DESCENDING
@@ -34,7 +34,7 @@ class Actor(TypedDict):
 
 
 class AuditEntry(TypedDict):
-    """One change: who, what, when, from where. It holds no content and no secret."""
+    """One change: who, what, when, from where. It holds no content and no secret: of fields their names alone."""
 
     _id: str
     merchantId: str
@@ -42,6 +42,8 @@ class AuditEntry(TypedDict):
     actor: Actor
     action: str
     targets: dict[str, str]
+    createdId: NotRequired[str | None]
+    fields: NotRequired[list[str]]
     requestId: str
     address: str
     status: int

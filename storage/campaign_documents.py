@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final, Literal, NotRequired, TypeAlias, TypedDict
+from typing import Literal, NotRequired, TypeAlias, TypedDict
 
 from domain.campaign_state import RecipientStatus, StopReason
 from domain.templates import TemplateType, Value
 from storage.templates import ButtonDocument, OptionDocument
 
-RunStatus: TypeAlias = Literal["snapshot", "running", "stopping", "completed", "cancelled", "ended", "missed"]
+RunStatus: TypeAlias = Literal[
+    "snapshot", "running", "stopping", "completed", "cancelled", "ended", "missed", "removed"
+]
 LaneStatus: TypeAlias = Literal["waiting", "active", "paused", "done", "cancelled"]
-
-#: The variant of a campaign without variants.
-ONLY_VARIANT = "all"
-#: The variant of the contacts that are held back to compare with.
-CONTROL: Final = "control"
 
 
 class ContentDocument(TypedDict):

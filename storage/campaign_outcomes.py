@@ -8,10 +8,22 @@ from typing import cast
 
 from pymongo import UpdateOne
 
-from domain.campaign_outcomes import LAST, MOMENTS, MOST_REMEMBERED, Note, Remembered, known_already, noted, remembered
+from domain.campaign_outcomes import (
+    LAST,
+    MOMENTS,
+    MOST_REMEMBERED,
+    LateAnswer,
+    Note,
+    Remembered,
+    known_already,
+    late_answers,
+    noted,
+    remembered,
+)
 from storage.campaign_counts import DELIVERED, FAILED, CountChanges
 from storage.campaign_documents import lane_id
 from storage.client import Database, Document, Session
+from storage.flow_late_starts import start_late_in
 
 
 async def sent_in(database: Database, session: Session, sent: Sequence[Remembered], writer: str) -> None:
@@ -94,14 +106,16 @@ async def catch_up_in(
     """Within a transaction: note what contacts did after messages that are only now known to have been sent."""
     if not sent:
         return
-    fields = dict.fromkeys(LAST.values(), 1)
+    fields = dict.fromkeys((*LAST.values(), "merchantId", "accountId"), 1)
     notes: list[Note] = []
+    late: list[LateAnswer] = []
     async for contact in database["contacts"].find({"_id": {"$in": list(sent)}}, fields, session=session):
         for each in sent[contact["_id"]]:
             recent: list[Remembered] = [each]
             for outcome, at in known_already(contact, each):
                 recent, news = noted(recent, outcome, at)
                 notes += news
+                late += late_answers(contact, news)
             if recent[0] is not each:
                 await database["contacts"].update_one(
                     {"_id": contact["_id"], "recentCampaigns.recipientId": each["recipientId"]},
@@ -109,6 +123,7 @@ async def catch_up_in(
                     session=session,
                 )
     await note_in(database, session, notes, writer)
+    await start_late_in(database, session, late)
 
 
 async def note_in(database: Database, session: Session, notes: Sequence[Note], writer: str) -> None:

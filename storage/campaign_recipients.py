@@ -19,6 +19,7 @@ from storage.campaign_counts import FAILED, CountChanges
 from storage.campaign_documents import RecipientDocument, RunDocument, lane_id
 from storage.campaign_runs import Lane
 from storage.client import Client, Database, Document, Session, session_of
+from storage.conversation_sums import started_in
 
 _SNAPSHOT = ReadConcern("snapshot")
 #: Recipients changed in one transaction.
@@ -228,6 +229,7 @@ class CampaignRecipients:
             await self._database["conversations"].bulk_write(inserts, ordered=False, session=session)
             more = [UpdateOne({"_id": each["contactId"]}, {"$inc": {"conversationCount": 1}}) for each in conversations]
             await self._database["contacts"].bulk_write(more, ordered=False, session=session)
+            await started_in(self._database, session, conversations)
         messages = [each.message for each in sends]
         await self._database["messages"].insert_many(messages, ordered=False, session=session)
         links = [link for each in sends for link in each.links]

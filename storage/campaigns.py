@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias, TypedDict, cast
+from typing import Final, Literal, TypeAlias, TypedDict, cast
 
 from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -22,6 +23,11 @@ REMOVABLE: tuple[CampaignStatus, ...] = ("draft", "completed", "cancelled")
 _NEWEST_FIRST = [("_id", DESCENDING)]
 #: Recipients that are removed in one step.
 _BATCH = 1_000
+#: The status of a run whose campaign was deleted, while its recipients are.
+REMOVED: Final = "removed"
+#: What analytics still show of campaigns that were deleted.
+DELETED: Final = "deletedCampaigns"
+_KEPT = ("_id", "merchantId", "name", "status", "accountId", "startedAt", "completedAt")
 
 
 class ScheduleDocument(TypedDict):
@@ -108,6 +114,20 @@ class Campaigns:
         query = {"_id": campaign_id, "merchantId": merchant_id}
         return cast("CampaignDocument | None", await self._collection.find_one(query))
 
+    async def was_there(self, merchant_id: str, campaign_id: str) -> bool:
+        """Return whether the merchant has a campaign, or had one that was started and deleted since."""
+        query = {"_id": campaign_id, "merchantId": merchant_id}
+        # In this order: what is deleted in between is found among the deleted.
+        for name in ("campaigns", DELETED):
+            if await self._database[name].find_one(query, {"_id": 1}) is not None:
+                return True
+        return False
+
+    async def missing(self, merchant_id: str, campaign_ids: Collection[str]) -> set[str]:
+        """Return those of several ids that are no campaigns of the merchant."""
+        query = {"_id": {"$in": list(campaign_ids)}, "merchantId": merchant_id}
+        return set(campaign_ids) - {each["_id"] async for each in self._collection.find(query, {"_id": 1})}
+
     async def add(self, merchant_id: str, campaign_id: str, fields: CampaignFields, now: datetime) -> CampaignDocument:
         """Store a draft and return it; one with this very id is there already where a request is repeated."""
         document: Document = {
@@ -150,11 +170,12 @@ class Campaigns:
             raise _was_faster()
         return cast("CampaignDocument", changed)
 
-    async def remove(self, known: CampaignDocument) -> None:
-        """Delete a campaign as it was read, with its runs and lanes.
+    async def remove(self, known: CampaignDocument, now: datetime) -> None:
+        """Delete a campaign as it was read, with its lanes.
 
-        Its counters stay, which name nobody, and its tracked links, which are in messages that people have. Its
-        recipients are left to `remove_recipients`: they may be very many.
+        Its counters stay, which name nobody, and its tracked links, which are in messages that people have. Of one that
+        was started so does what analytics show of it, its name with it. Its recipients may be very many: they are left
+        to `remove_recipients`, and the runs stay as `removed` until then.
 
         Raises:
             Conflict: while it may still send, or when somebody else was faster.
@@ -167,9 +188,12 @@ class Campaigns:
             removed = await self._collection.delete_one(_as_known(known), session=session)
             if removed.deleted_count != 1:
                 return False
+            if known["startedAt"] is not None:
+                kept: Document = {name: value for name, value in known.items() if name in _KEPT}
+                await self._database[DELETED].insert_one({**kept, "deletedAt": now}, session=session)
             runs, of_it = self._database["campaignRuns"], {"campaignId": campaign_id}
             run_ids = [run["_id"] async for run in runs.find(of_it, {"_id": 1}, session=session)]
-            await runs.delete_many(of_it, session=session)
+            await runs.update_many(of_it, {"$set": {"status": REMOVED}}, session=session)
             await self._database["campaignLanes"].delete_many({"runId": {"$in": run_ids}}, session=session)
             return True
 
@@ -183,6 +207,12 @@ class Campaigns:
         query = {"merchantId": merchant_id, "campaignId": campaign_id}
         while found := await recipients.find(query, {"_id": 1}).limit(_BATCH).to_list(None):
             await recipients.delete_many({"_id": {"$in": [each["_id"] for each in found]}})
+        await self._database["campaignRuns"].delete_many({**query, "status": REMOVED})
+
+    async def complete_removals(self) -> None:
+        """Delete what is left of campaigns that were deleted by a process that died meanwhile."""
+        async for run in self._database["campaignRuns"].find({"status": REMOVED}):
+            await self.remove_recipients(run["merchantId"], run["campaignId"])
 
 
 def templates_of(campaign: CampaignFields) -> list[str]:

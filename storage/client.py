@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, TypeAlias, cast
 
+import pymongo
 from bson.codec_options import CodecOptions
 from bson.timestamp import Timestamp
 from pymongo import AsyncMongoClient, ReadPreference
@@ -25,6 +26,7 @@ from pymongo.write_concern import WriteConcern
 
 from config.settings import Settings
 from domain.errors import Unavailable
+from storage.command_metrics import CommandMetrics
 
 Document: TypeAlias = dict[str, Any]
 Client: TypeAlias = AsyncMongoClient[Document]
@@ -51,6 +53,7 @@ def open_client(settings: Settings) -> Client:
         "maxPoolSize": 32,
         "appname": "mktx",
         "retryWrites": True,
+        "event_listeners": [CommandMetrics()],
     }
     uri = settings.mongodb_uri.get_secret_value()
     if settings.mongodb_driver == "motor":
@@ -80,6 +83,20 @@ async def session_of(client: Client) -> AsyncIterator[Session]:
         yield session
 
 
+@contextlib.asynccontextmanager
+async def snapshot_of(client: Client) -> AsyncIterator[Session]:
+    """Open a session in which all reads see one moment, for as long as the database keeps its past; it can't write."""
+    async with client.start_session(snapshot=True) as session:
+        yield session
+
+
+@contextlib.contextmanager
+def unhurried(seconds: float) -> Iterator[None]:
+    """Let each operation within take as long as that, whatever the client's own timeout."""
+    with pymongo.timeout(seconds):
+        yield
+
+
 async def begin(session: Session, read_concern: ReadConcern | None = None) -> None:
     """Begin a transaction with durable writes."""
     begun: object = session.start_transaction(read_concern=read_concern, write_concern=DURABLE)
@@ -87,9 +104,11 @@ async def begin(session: Session, read_concern: ReadConcern | None = None) -> No
         await begun
 
 
-async def aggregated(collection: Collection, pipeline: Sequence[Document]) -> list[Document]:
+async def aggregated(
+    collection: Collection, pipeline: Sequence[Document], session: Session | None = None
+) -> list[Document]:
     """Return what a pipeline makes of a collection."""
-    opened: object = collection.aggregate(pipeline)
+    opened: object = collection.aggregate(pipeline, session=session)
     cursor = cast(AsyncIterator[Document], await opened if inspect.isawaitable(opened) else opened)
     return [document async for document in cursor]
 

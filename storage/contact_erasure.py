@@ -24,6 +24,7 @@ import structlog
 from config.settings import Settings
 from domain.clock import Clock
 from domain.ids import new_id
+from domain.rollup import Tally
 from storage.client import Database, Document, Session, session_of
 from storage.contact_holdings import (
     BY_CONTACT,
@@ -35,6 +36,7 @@ from storage.contact_holdings import (
 )
 from storage.erased_people import ErasedPeople
 from storage.indexes import REDELIVERY
+from storage.rollup_remains import contact_goes_in, keep_in, remove_executions
 
 log = structlog.get_logger()
 
@@ -110,7 +112,7 @@ class ContactErasures:
         if erasure is None:
             return
         await self._end_sends(Subject.of(erasure))
-        await self._remove_contact(Subject.of(erasure))
+        await self._remove_contact(Subject.of(erasure), clock.now())
         erasure = await self._database["erasures"].find_one({"_id": contact_id})
         if erasure is None:
             return  # somebody else has completed it
@@ -163,18 +165,21 @@ class ContactErasures:
         except TimeoutError:
             log.warning("erasure.send_unsettled", contact_id=subject.contact_id)
 
-    async def _remove_contact(self, subject: Subject) -> None:
+    async def _remove_contact(self, subject: Subject, now: datetime) -> None:
         """Remove what waits in the inbox, the conversations and the contact, in one transaction."""
 
         async def work(session: Session) -> None:
             waiting = sum([await self._take_out_of_inbox(each, session) for each in subject.people])
             of_contact = {"merchantId": subject.merchant_id, "contactId": subject.contact_id}
-            found = self._database["conversations"].find(of_contact, {"_id": 1}, session=session)
-            ids = [conversation["_id"] async for conversation in found]
+            found = await self._database["conversations"].find(of_contact, session=session).to_list(None)
+            ids = [conversation["_id"] for conversation in found]
+            known = {"_id": subject.contact_id, "merchantId": subject.merchant_id}
+            contact = await self._database["contacts"].find_one(known, session=session)
+            if contact is not None:
+                all_ids = [each.contact_id for each in subject.people]
+                await contact_goes_in(self._database, session, contact, all_ids, found, now)
             conversations = await self._database["conversations"].delete_many(of_contact, session=session)
-            contacts = await self._database["contacts"].delete_one(
-                {"_id": subject.contact_id, "merchantId": subject.merchant_id}, session=session
-            )
+            contacts = await self._database["contacts"].delete_one(known, session=session)
             for each in subject.people:
                 alias = {"accountId": each.account_id, "twitterUserId": each.twitter_user_id}
                 await self._database["contacts"].delete_one(
@@ -233,8 +238,12 @@ class ContactErasures:
         ]
 
         async def work(session: Session) -> None:
-            ids = [message["_id"] for message in messages]
-            deleted = await self._database["messages"].delete_many({"_id": {"$in": ids}}, session=session)
+            query = {"_id": {"$in": [message["_id"] for message in messages]}}
+            remains = Tally()
+            async for message in self._database["messages"].find(query, session=session):
+                remains.message(message)
+            await keep_in(self._database, session, remains, subject.contact_id)
+            deleted = await self._database["messages"].delete_many(query, session=session)
             if marks and deleted.deleted_count == len(messages):
                 await self._database["messages"].insert_many(marks, session=session)
             await self._count(subject, {"messages": deleted.deleted_count}, session)
@@ -251,8 +260,12 @@ class ContactErasures:
             marked = await collection.update_many({**query, "at": {"$gt": now - REDELIVERY}}, [{"$replaceWith": mark}])
             await self._count(subject, {name: marked.modified_count})
         while found := await collection.find(query, {"_id": 1}).limit(_BATCH).to_list(None):
-            deleted = await collection.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
-            await self._count(subject, {name: deleted.deleted_count})
+            ids = [document["_id"] for document in found]
+            if name == "flowExecutions":
+                count = await remove_executions(self._database, ids)
+            else:
+                count = (await collection.delete_many({"_id": {"$in": ids}})).deleted_count
+            await self._count(subject, {name: count})
 
     async def _erase_mentions(self, subject: Subject, person: Person) -> None:
         """Erase activities that are nobody's contact's and name the person, and the person's id from all others."""
@@ -277,13 +290,17 @@ class ContactErasures:
         await self._count(subject, {"deadLetters": emptied.deleted_count + deleted.deleted_count})
 
     async def _erase_answers(self, subject: Subject) -> None:
-        """Erase stored answers of requests that name the contact or one of its conversations."""
+        """Erase stored answers of requests that name the contact or one of its conversations, or were about one."""
         people = [name for each in subject.people for name in (each.contact_id, each.twitter_user_id)]
         names = (*people, *subject.conversation_ids)
         named = re.compile(b"|".join(re.escape(name.encode()) for name in names))
         keys = self._database["idempotencyKeys"]
-        answers = keys.find({"merchantId": subject.merchant_id, "status": {"$ne": None}}, {"body": 1})
-        ids = [answer["_id"] async for answer in answers if named.search(answer["body"] or b"")]
+        answers = keys.find({"merchantId": subject.merchant_id, "status": {"$ne": None}}, {"body": 1, "about": 1})
+        ids = [
+            answer["_id"]
+            async for answer in answers
+            if named.search(answer["body"] or b"") or not set(names).isdisjoint(answer.get("about", ()))
+        ]
         deleted = await keys.delete_many({"_id": {"$in": ids}})
         await self._count(subject, {"idempotencyKeys": deleted.deleted_count})
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 from storage.client import Database, Document
 from storage.contact_holdings import BY_CONTACT, Person, people_of, waiting_events
+from storage.inbox import entry_of, event_of
 
 
 async def holdings_of(database: Database, merchant_id: str, contact_id: str) -> dict[str, object] | None:
@@ -46,7 +46,7 @@ async def _waiting(database: Database, people: Sequence[Person]) -> list[Documen
     wanted = {(each.for_user_id, each.twitter_user_id) for each in people}
     found = database["inbox"].find({"$or": [waiting_events(*each) for each in sorted(wanted)]}).sort("_id", 1)
     return [
-        cast(Document, entry)
+        entry_of(event_of(entry, document["receivedAt"]))
         async for document in found
         for entry in document["events"]
         if (entry["forUserId"], entry["participantId"]) in wanted

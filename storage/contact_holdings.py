@@ -11,8 +11,19 @@ from dataclasses import dataclass
 from storage.client import Database, Document, Session
 
 #: Collections whose documents belong to one contact, which they name in `contactId`. Links come after recipients: the
-#: transaction that writes them writes their recipient too, so none is written once the recipients are erased.
-BY_CONTACT = ("activities", "campaignRecipients", "trackedLinks", "flowExecutions", "conversationNotes")
+#: transaction that writes them writes their recipient too, so none is written once the recipients are erased. So it is
+#: with events of flows, which come after executions.
+BY_CONTACT = (
+    "activities",
+    "campaignRecipients",
+    "trackedLinks",
+    "flowExecutions",
+    "flowEvents",
+    "segmentMembers",
+    "conversationNotes",
+    "aiSessions",
+    "webhookDeliveries",
+)
 #: Fields of an activity's `data` that hold the X id of somebody it is about.
 PEOPLE_IN_ACTIVITIES = ("authorId", "postAuthorId", "inReplyToUserId")
 

@@ -1,7 +1,7 @@
 """Contacts that are imported: a job holds the rows that are still to be done, and what became of the others.
 
 A row leaves the job when it is done, so that the job holds no more of a person than the contact's id. One process at a
-time works on a job: it has a lease, and renews it with each batch.
+time works on a job: it has a lease, renews it with each batch, and gives it back when it stops.
 """
 
 from __future__ import annotations
@@ -102,11 +102,16 @@ class ContactImports:
         query = {"_id": import_id, "merchantId": merchant_id}
         return cast("ImportDocument | None", await self._collection.find_one(query, _WITHOUT_ROWS))
 
-    async def lease(self, merchant_id: str, import_id: str, now: datetime) -> bool:
-        """Take an import to work on it; answers whether it is to be done and nobody else has it."""
+    async def lease(self, merchant_id: str, import_id: str, now: datetime) -> datetime | None:
+        """Take an import to work on it; returns until when, or nothing where it is over or somebody else has it."""
         free = {"_id": import_id, "merchantId": merchant_id, "status": "running", "leaseUntil": {"$lte": now}}
         result = await self._collection.update_one(free, {"$set": {"leaseUntil": now + LEASE}})
-        return result.modified_count == 1
+        return now + LEASE if result.modified_count == 1 else None
+
+    async def release(self, merchant_id: str, import_id: str, until: datetime, now: datetime) -> None:
+        """Give an import back that is ours until a moment, and unfinished; another's lease stays."""
+        own = {"_id": import_id, "merchantId": merchant_id, "status": "running", "leaseUntil": until}
+        await self._collection.update_one(own, {"$set": {"leaseUntil": now}})
 
     async def next_rows(self, merchant_id: str, import_id: str, most: int) -> list[ImportRow]:
         """Return the first rows that are to be done."""
@@ -114,8 +119,8 @@ class ContactImports:
         found = await self._collection.find_one(query, {"rows": {"$slice": most}})
         return cast("list[ImportRow]", found.get("rows", [])) if found else []
 
-    async def done(self, merchant_id: str, import_id: str, results: Sequence[RowResult], now: datetime) -> None:
-        """Note what became of some rows, and keep the lease."""
+    async def done(self, merchant_id: str, import_id: str, results: Sequence[RowResult], now: datetime) -> datetime:
+        """Note what became of some rows, and keep the lease; returns until when."""
         counts = [result["status"] for result in results]
         await self._collection.update_one(
             # Another process may have done the same rows, where this one stood still for longer than its lease.
@@ -127,6 +132,7 @@ class ContactImports:
                 "$set": {"leaseUntil": now + LEASE},
             },
         )
+        return now + LEASE
 
     async def complete(self, merchant_id: str, import_id: str, now: datetime) -> None:
         """End an import whose rows are all done."""

@@ -23,12 +23,15 @@ from typing import Any, cast
 
 import structlog
 
+from domain.active_days import MOST_DAYS
 from domain.contact_merge import merged_fields, wait_passed_on
 from domain.errors import Conflict, InvalidContent, NotFound, Problem
 from domain.ids import new_id
 from storage.client import Database, Document, Session, session_of
 from storage.contact_holdings import BY_CONTACT, people_of, waiting_events
 from storage.contacts import ContactDocument
+from storage.conversation_sums import closed_in
+from storage.rollup_remains import contacts_join_in
 
 log = structlog.get_logger()
 
@@ -55,6 +58,9 @@ class ContactMerges:
             Conflict: when one of them is being erased or merged at this moment.
         """
         if kept_id == other_id:
+            query = {"_id": kept_id, "merchantId": merchant_id}
+            if await self._database["contacts"].find_one(query, {"_id": 1}) is None:
+                raise NotFound("Contact not found")
             raise _wrong("is the contact itself")
 
         async def work(session: Session) -> None:
@@ -108,6 +114,7 @@ class ContactMerges:
             raise _wrong("is no contact of this merchant")
         await self._check_idle(session, contact_ids)
         fields = merged_fields(kept, other)
+        fields["activeDays"] = (await contacts_join_in(self._database, session, kept, other, now))[-MOST_DAYS:]
         await self._replace_by_alias(session, other, kept_id)
         await self._database["contacts"].update_one(
             {"_id": kept_id}, {"$set": {**fields, "updatedAt": now}}, session=session
@@ -170,6 +177,7 @@ class ContactMerges:
         closed: Document = {"status": "closed", "closedAt": now, "closeReason": CLOSE_REASON}
         closed |= {"waitingSince": None, "unreadCount": 0}
         await conversations.update_one({"_id": other["_id"]}, {"$set": closed}, session=session)
+        await closed_in(self._database, session, {**other, **closed})
         await conversations.update_one(
             {"_id": staying["_id"]}, {"$set": wait_passed_on(staying, other)}, session=session
         )

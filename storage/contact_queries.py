@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from domain.contact_names import query_words
+from domain.contact_names import literal_patterns, query_words
 from storage.client import Collection, Document
 from storage.indexes import CONTACTS_BY_ACCOUNT, CONTACTS_BY_ID, CONTACTS_BY_TAG, CONTACTS_BY_TERM
 from storage.paging import Indexes
@@ -36,9 +36,17 @@ def contact_query(merchant_id: str, wanted: ContactFilter) -> Document | None:
         asked = query_words(wanted.search)
         if not asked:
             return None
-        # One range of the index for each word, exact: what matches is counted without looking at a contact.
-        query["$and"] = [{"searchTerms": {"$regex": f"^{re.escape(word)}"}} for word in asked]
+        # One range of the index for each word, exact: what matches is counted without looking at a contact, but where
+        # what stands between words is asked for.
+        query["$and"] = [
+            *({"searchTerms": {"$regex": f"^{re.escape(word)}"}} for word in asked),
+            *({"$or": _names_like(pattern)} for pattern in literal_patterns(wanted.search)),
+        ]
     return query
+
+
+def _names_like(pattern: str) -> list[Document]:
+    return [{name: {"$regex": pattern, "$options": "i"}} for name in ("username", "displayName")]
 
 
 def indexes_of(wanted: ContactFilter) -> Indexes:

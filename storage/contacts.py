@@ -13,10 +13,12 @@ from domain.consent_history import MOST_FORMER, consent_fields
 from domain.contact_fields import MOST_ATTRIBUTES, MOST_TAGS, AttributeValue
 from domain.contact_names import search_terms
 from domain.errors import Conflict, InvalidContent, Problem
-from storage.client import Database, Document
+from domain.rollup import Tally
+from storage.client import Database, Document, Session, session_of
 from storage.contact_queries import ContactFilter, contact_query, indexes_of, led_by_rarest
 from storage.indexes import CONTACTS_BY_ACCOUNT
 from storage.paging import LargeTotals, Slice, find_page
+from storage.rollups import add_in, shared_part
 
 # Ids grow with time. An order by the last interaction would cost every message the rewriting of index entries.
 _NEWEST_FIRST = [("_id", DESCENDING)]
@@ -134,12 +136,14 @@ class Contacts:
         )
         return cast("list[ContactDocument]", documents), total
 
-    async def get(self, merchant_id: str, contact_id: str) -> ContactDocument | None:
+    async def get(self, merchant_id: str, contact_id: str, session: Session | None = None) -> ContactDocument | None:
         """Return one contact of the merchant."""
         query = {"_id": contact_id, "merchantId": merchant_id}
-        return cast("ContactDocument | None", await self._collection.find_one(query))
+        return cast("ContactDocument | None", await self._collection.find_one(query, session=session))
 
-    async def add(self, merchant_id: str, new: NewContact, now: datetime) -> ContactDocument:
+    async def add(
+        self, merchant_id: str, new: NewContact, now: datetime, session: Session | None = None
+    ) -> ContactDocument:
         """Store a new contact and return it; one with this very id is there already where a request is repeated.
 
         The moment it was made known stands for its interactions until there is one: events only move the later one on.
@@ -149,13 +153,23 @@ class Contacts:
         """
         document = _document(merchant_id, new, now)
         try:
-            await self._collection.insert_one(dict(document))
+            if session is not None:
+                await self._add_in(session, document)
+            else:
+                async with session_of(self._collection.database.client) as own:
+                    await own.with_transaction(lambda session: self._add_in(session, document))
         except DuplicateKeyError:
             same = await self.get(merchant_id, new.id)
             if same is None:
                 raise Conflict("The account knows this user already") from None
             return same
         return document
+
+    async def _add_in(self, session: Session, document: ContactDocument) -> None:
+        tally = Tally()
+        tally.contact(document)
+        await self._collection.insert_one(dict(document), session=session)
+        await add_in(self._collection.database, session, tally, shared_part(document["_id"]))
 
     async def by_twitter_user(self, merchant_id: str, account_id: str, twitter_user_id: str) -> str | None:
         """Return the id of the contact that an account knows a user of X by, that it was merged into if it was."""
@@ -169,7 +183,12 @@ class Contacts:
         return cast("str", found["_id"]) if found["merchantId"] == merchant_id else None
 
     async def change(
-        self, merchant_id: str, contact_id: str, change: ContactChange, now: datetime
+        self,
+        merchant_id: str,
+        contact_id: str,
+        change: ContactChange,
+        now: datetime,
+        session: Session | None = None,
     ) -> ContactDocument | None:
         """Change a contact in one step and return it; nothing where the merchant has no such contact.
 
@@ -178,7 +197,7 @@ class Contacts:
             Conflict: when others change its name all the time.
         """
         for _ in range(_ATTEMPTS):
-            known = await self.get(merchant_id, contact_id)
+            known = await self.get(merchant_id, contact_id, session)
             if known is None or change.is_empty:
                 return known
             query: Document = {"_id": contact_id, "merchantId": merchant_id, **_within_limits(change)}
@@ -197,10 +216,12 @@ class Contacts:
                 update["$unset"] = {f"attributes.{name}": "" for name in change.removed_attributes}
             if change.added_tags:
                 update["$addToSet"] = {"tags": {"$each": list(change.added_tags)}}
-            changed = await self._collection.find_one_and_update(query, update, return_document=ReturnDocument.AFTER)
+            changed = await self._collection.find_one_and_update(
+                query, update, return_document=ReturnDocument.AFTER, session=session
+            )
             if changed is not None:
                 return cast("ContactDocument", changed)
-            _refuse_over_limits(await self.get(merchant_id, contact_id), change)
+            _refuse_over_limits(await self.get(merchant_id, contact_id, session), change)
         raise Conflict("The contact is being changed by others", retry_after_s=1)
 
     async def remove_tag(self, merchant_id: str, contact_id: str, tag: str, now: datetime) -> bool:
@@ -260,8 +281,8 @@ def _document(merchant_id: str, new: NewContact, now: datetime) -> ContactDocume
         "messagesReceived": 0,
         "responseSeconds": 0,
         "responseCount": 0,
-        "firstInteractionAt": now,
-        "lastInteractionAt": now,
+        "firstInteractionAt": None,
+        "lastInteractionAt": None,
         "createdAt": now,
         "updatedAt": now,
     }

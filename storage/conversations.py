@@ -8,10 +8,12 @@ from typing import NotRequired, TypedDict, cast
 from pymongo import ASCENDING, DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from domain.account_key import AccountKey
+from domain.conversation_drafts import new_conversation
 from domain.errors import NotFound
-from domain.ingestion import AccountKey, new_conversation
 from storage.client import Database, Document, Session, aggregated, session_of
 from storage.contacts import ContactDocument
+from storage.conversation_sums import closed_in, started_in
 from storage.paging import Slice, find_page
 
 #: Unread conversations that are looked at for their totals.
@@ -19,8 +21,27 @@ MOST_UNREAD = 10_000
 _ANY_STATUS = {"$in": ["open", "closed"]}
 
 
+class EscalationDocument(TypedDict):
+    """Why a conversation went to people, and who saw to it: `bot`, or a user's id."""
+
+    reason: str
+    at: datetime
+    by: str
+
+
+class BotTurnDocument(TypedDict):
+    """The newest message that the chatbot has to look at, when it came, and since when there is one."""
+
+    messageId: str
+    at: datetime
+    since: datetime
+
+
 class ConversationDocument(TypedDict):
-    """One dialogue with a contact; `escalated` and `noteCount` are there once it was, or has notes."""
+    """One dialogue with a contact; what need not be there is once it was escalated, has notes, a person has answered.
+
+    `botDue` and `botTurn` are there while there is something that the chatbot has to look at.
+    """
 
     _id: str
     merchantId: str
@@ -39,6 +60,11 @@ class ConversationDocument(TypedDict):
     closedAt: datetime | None
     closeReason: str | None
     escalated: NotRequired[bool]
+    escalation: NotRequired[EscalationDocument | None]
+    personAnsweredAt: NotRequired[datetime | None]
+    awaySentAt: NotRequired[datetime]
+    botDue: NotRequired[bool]
+    botTurn: NotRequired[BotTurnDocument]
     noteCount: NotRequired[int]
 
 
@@ -151,6 +177,7 @@ class Conversations:
             )
             if counted.matched_count != 1:
                 raise NotFound("The contact is gone")
+            await started_in(self._collection.database, session, [document])
 
         try:
             async with session_of(self._collection.database.client) as session:
@@ -161,9 +188,21 @@ class Conversations:
         return cast("ConversationDocument", document)
 
     async def close(
-        self, merchant_id: str, conversation_id: str, reason: str | None, now: datetime
+        self,
+        merchant_id: str,
+        conversation_id: str,
+        reason: str | None,
+        now: datetime,
+        session: Session | None = None,
     ) -> ConversationDocument | None:
         """Close a conversation, which is read with that, and return it; one that is closed keeps time and reason."""
+        if session is None:
+
+            async def work(own: Session) -> ConversationDocument | None:
+                return await self.close(merchant_id, conversation_id, reason, now, own)
+
+            async with session_of(self._collection.database.client) as own:
+                return await own.with_transaction(work)
         closed = await self._collection.find_one_and_update(
             {"_id": conversation_id, "merchantId": merchant_id, "status": "open"},
             {
@@ -176,12 +215,37 @@ class Conversations:
                 }
             },
             return_document=ReturnDocument.AFTER,
+            session=session,
         )
         if closed is not None:
+            await closed_in(self._collection.database, session, closed)
             return cast("ConversationDocument", closed)
-        return await self.get(merchant_id, conversation_id)
+        query = {"_id": conversation_id, "merchantId": merchant_id}
+        return cast("ConversationDocument | None", await self._collection.find_one(query, session=session))
 
-    async def assign(self, merchant_id: str, conversation_id: str, user_id: str | None) -> ConversationDocument | None:
+    async def escalate(
+        self, merchant_id: str, conversation_id: str, escalation: EscalationDocument
+    ) -> ConversationDocument | None:
+        """Hand an open conversation to people, and return it: the chatbot is silent in it from now on."""
+        escalated = await self._collection.find_one_and_update(
+            {"_id": conversation_id, "merchantId": merchant_id, "status": "open"},
+            {"$set": {"escalated": True, "escalation": escalation}, "$unset": {"botDue": "", "botTurn": ""}},
+            return_document=ReturnDocument.AFTER,
+        )
+        return cast("ConversationDocument | None", escalated)
+
+    async def hand_back(self, merchant_id: str, conversation_id: str) -> ConversationDocument | None:
+        """Hand an open conversation back to the chatbot, and return it: it answers from the next message on."""
+        handed_back = await self._collection.find_one_and_update(
+            {"_id": conversation_id, "merchantId": merchant_id, "status": "open"},
+            {"$set": {"escalated": False, "escalation": None, "personAnsweredAt": None}},
+            return_document=ReturnDocument.AFTER,
+        )
+        return cast("ConversationDocument | None", handed_back)
+
+    async def assign(
+        self, merchant_id: str, conversation_id: str, user_id: str | None, session: Session | None = None
+    ) -> ConversationDocument | None:
         """Give a conversation to a person, or to nobody, and return it."""
         return cast(
             "ConversationDocument | None",
@@ -189,6 +253,7 @@ class Conversations:
                 {"_id": conversation_id, "merchantId": merchant_id},
                 {"$set": {"assignedToUserId": user_id}},
                 return_document=ReturnDocument.AFTER,
+                session=session,
             ),
         )
 

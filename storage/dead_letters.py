@@ -57,7 +57,7 @@ class DeadLetters:
             letters = await found.to_list(None)
             ids = [letter["_id"] for letter in letters]
             await self._letters.delete_many({"_id": {"$in": ids}}, session=session)
-            events = [event_of(entry) for letter in letters for entry in letter["events"]]
+            events = [event_of(entry, letter["at"]) for letter in letters for entry in letter["events"]]
             await self._inbox.add([each for each in events if each.kind is not EventKind.REVOKE], now, session)
             return len(letters)
 

@@ -79,7 +79,7 @@ class EmbeddedMongo:
         self._cache_gb = cache_mb / 1024
         self._extra = extra
         self._process: asyncio.subprocess.Process | None = None
-        self.port = 0
+        self.port = free_port()
 
     @property
     def uri(self) -> str:
@@ -94,7 +94,7 @@ class EmbeddedMongo:
     async def start(self) -> None:
         """Start and wait until it is a primary that takes writes.
 
-        The port of the first start is kept, so that clients find a restarted server where it was.
+        The port stays the same, so that clients find a restarted server where it was.
 
         Raises:
             EmbeddedMongoFailed: when it does not run here.
@@ -102,7 +102,6 @@ class EmbeddedMongo:
         data = self._folder / "mongodb"
         data.mkdir(parents=True, exist_ok=True)
         await self._end_leftover(data)
-        self.port = self.port or free_port()
         command = self._command(data)
         try:
             self._process = await asyncio.create_subprocess_exec(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 
 from config.settings import Settings
-from domain.ingestion import AccountKey
+from domain.account_key import AccountKey
 from storage.client import Database, Session
 
 #: How long after its erasure began or ended a message to a person may still be X's answer to a send from before: a call

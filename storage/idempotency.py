@@ -7,6 +7,7 @@ that what it creates or sends exists once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -95,12 +96,18 @@ class IdempotencyKeys:
             return Answered(known["status"], self._ring.open(known["sealed"], _place(known["_id"])).encode())
         return Answered(known["status"], known["body"])
 
-    async def keep(self, merchant_id: str, key: str, status: int, body: bytes, *, secret: bool = False) -> None:
-        """Keep the first answer; one that holds a `secret` is kept sealed."""
+    async def keep(
+        self, merchant_id: str, key: str, status: int, body: bytes, *, secret: bool = False, about: Sequence[str] = ()
+    ) -> None:
+        """Keep the first answer; one that holds a `secret` is kept sealed.
+
+        `about` are ids of what the request was about: an erasure finds an answer by them that does not name anybody.
+        """
         reservation = _id(merchant_id, key)
-        answer: dict[str, object] = {"status": status, "body": body}
+        answer: dict[str, object] = {"status": status, "body": body, "about": [*about]}
         if secret:
-            answer = {"status": status, "sealed": self._ring.seal(body.decode(), _place(reservation))}
+            sealed = self._ring.seal(body.decode(), _place(reservation))
+            answer = {"status": status, "sealed": sealed, "about": [*about]}
         await self._collection.update_one({"_id": reservation, "status": None}, {"$set": answer})
 
     async def release(self, merchant_id: str, key: str) -> None:

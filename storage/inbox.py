@@ -12,21 +12,55 @@ import itertools
 import os
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import cast
+from typing import NamedTuple, TypeAlias, cast
+
+import orjson
 
 from domain.events import EventKind, Profile, XEvent
+from domain.lone_message import LoneMessage
 from domain.partition import lane_of, partition_of
+from domain.x_normalise import normalise
 from storage.client import Client, Database, Document, Session, aggregated, session_of
 
+#: What a webhook call brings, one by one: read already, or to be read when it is processed.
+Arrival: TypeAlias = XEvent | LoneMessage
 
-def lane_of_event(event: XEvent) -> int:
+
+def lane_of_event(event: Arrival) -> int:
     """Return the lane of an event: that of the conversation it belongs to, so that a conversation stays in order."""
     return lane_of(partition_of("contact", f"{event.for_user_id}:{event.participant_id}"))
 
 
-def entry_of(event: XEvent) -> Document:
+def traced(events: Sequence[Arrival], trace: str) -> Sequence[Arrival]:
+    """Return events with the W3C traceparent of the call that brought them."""
+    return [
+        each._replace(trace=trace) if isinstance(each, LoneMessage) else replace(each, trace=trace) for each in events
+    ]
+
+
+def traces_of(documents: Iterable[Document]) -> list[str]:
+    """Return the traceparents of the calls that brought what is in documents of the inbox, each once."""
+    return list(dict.fromkeys(entry["trace"] for each in documents for entry in each["events"] if "trace" in entry))
+
+
+def entry_of(event: Arrival) -> Document:
     """Return an event as it is kept in the inbox."""
+    entry = _entry_of(event)
+    if event.trace:
+        entry["trace"] = event.trace
+    return entry
+
+
+def _entry_of(event: Arrival) -> Document:
+    if isinstance(event, LoneMessage):
+        return {
+            "key": event.key,
+            "forUserId": event.for_user_id,
+            "participantId": event.participant_id,
+            "body": event.body,
+        }
     return {
         "key": event.key,
         "kind": event.kind.value,
@@ -38,8 +72,15 @@ def entry_of(event: XEvent) -> Document:
     }
 
 
-def event_of(entry: Document) -> XEvent:
-    """Return the event that is kept so."""
+def event_of(entry: Document, received_at: datetime) -> XEvent:
+    """Return the event that is kept so, since a moment.
+
+    Raises:
+        ValueError: when the body that is kept is not one message any more: another release of ours stored it.
+    """
+    if "body" in entry:
+        (event,) = normalise(orjson.loads(entry["body"]), received_at)
+        return event
     return XEvent(
         entry["key"],
         EventKind(entry["kind"]),
@@ -49,6 +90,13 @@ def event_of(entry: Document) -> XEvent:
         entry["data"],
         cast(Profile, entry["profile"]),
     )
+
+
+class Waiting(NamedTuple):
+    """What is in the inbox: how many events, and when the oldest of them arrived."""
+
+    events: int
+    oldest: datetime | None
 
 
 #: Weight of the latest reading in the mean number of events in a document.
@@ -66,7 +114,7 @@ class Inbox:
         self._numbers = itertools.count()
         self._events_per_document = 1.0
 
-    async def add(self, events: Iterable[XEvent], received_at: datetime, session: Session | None = None) -> set[int]:
+    async def add(self, events: Iterable[Arrival], received_at: datetime, session: Session | None = None) -> set[int]:
         """Store events; returns, once they are durable, the lanes that have got some.
 
         With a session it is a part of that transaction, and durable with it.
@@ -134,10 +182,17 @@ class Inbox:
         """Keep a signed body that is no envelope of X's."""
         await self._dead.insert_one({"_id": letter_id, "reason": reason, "body": body, "at": now})
 
+    async def waiting(self) -> Waiting:
+        """Return how much waits; reads the whole inbox."""
+        sums = {"events": {"$sum": {"$size": "$events"}}, "oldest": {"$min": "$receivedAt"}}
+        pipeline: Sequence[Document] = [{"$group": {"_id": None, **sums}}]
+        for group in await aggregated(self._inbox, pipeline):
+            return Waiting(int(group["events"]), group["oldest"])
+        return Waiting(0, None)
+
     async def pending(self) -> int:
         """Return how many events wait."""
-        pipeline: Sequence[Document] = [{"$group": {"_id": None, "events": {"$sum": {"$size": "$events"}}}}]
-        return sum(int(group["events"]) for group in await aggregated(self._inbox, pipeline))
+        return (await self.waiting()).events
 
     async def oldest(self) -> datetime | None:
         """Return when the oldest waiting document arrived, of the first lane that has one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel
 
 from storage.client import Database
 
@@ -20,6 +20,8 @@ _DEAD_LETTER_DAYS = 30
 _AUDIT_DAYS = 400
 _LOGIN_ATTEMPT_S = 3_600
 _IMPORT_DAYS = 30
+#: How long what models have cost can be looked at.
+_USAGE_DAYS = 400
 #: For how long the key of an erased event is kept: X may deliver the event again.
 REDELIVERY = timedelta(days=7)
 
@@ -38,11 +40,17 @@ CONTACTS_BY_ACCOUNT = "merchantId_1_accountId_1__id_1"
 CONTACTS_BY_TAG = "tags"
 CONTACTS_BY_TERM = "merchantId_1_searchTerms_1"
 CONTACTS_BY_ATTRIBUTE = "attributes"
+#: Those of the executions of a flow: all of them, by where they are, and those that are under way by version.
+EXECUTIONS_BY_FLOW = "flow"
+EXECUTIONS_BY_STATUS = "flowStatus"
+EXECUTIONS_RUNNING = "flowRunning"
+DELIVERIES_PENDING = "pending"
 
 
-def _sorted(*fields: str, by: str) -> IndexModel:
+def _sorted(*fields: str, by: str, name: str | None = None) -> IndexModel:
     """Return the index of a list: equal fields first, newest first, the id to make the order total."""
-    return IndexModel([*((field, ASCENDING) for field in fields), (by, DESCENDING), ("_id", DESCENDING)])
+    keys = [*((field, ASCENDING) for field in fields), (by, DESCENDING), ("_id", DESCENDING)]
+    return IndexModel(keys) if name is None else IndexModel(keys, name=name)
 
 
 def _plain(*fields: str, name: str | None = None) -> IndexModel:
@@ -60,6 +68,9 @@ def _unique(*fields: str, where: dict[str, object] | None = None) -> IndexModel:
 def _expires(field: str, after_s: int = 0) -> IndexModel:
     return IndexModel([(field, ASCENDING)], expireAfterSeconds=after_s)
 
+
+#: What was sent to webhook endpoints, and those that were deleted, can be looked into for a week.
+_WEBHOOK_DAYS = 7
 
 #: Only what was erased has an entry.
 _ERASED = IndexModel(
@@ -122,7 +133,22 @@ INDEXES: dict[str, list[IndexModel]] = {
             [("merchantId", ASCENDING), ("escalated", ASCENDING), ("status", ASCENDING)],
             partialFilterExpression={"escalated": True},
         ),
+        # What the chatbot has not looked at yet: mostly for seconds.
+        IndexModel([("botDue", ASCENDING)], partialFilterExpression={"botDue": True}),
     ],
+    "aiSessions": [_plain("contactId")],
+    "aiKnowledge": [
+        _plain("merchantId", "_id"),
+        # Terms are folded and cut by us, so that the database has no language to know.
+        IndexModel(
+            [("merchantId", ASCENDING), ("titleTerms", TEXT), ("terms", TEXT)],
+            name="terms",
+            weights={"titleTerms": 3, "terms": 1},
+            default_language="none",
+        ),
+    ],
+    "aiTools": [_unique("merchantId", "name")],
+    "aiUsage": [_expires("day", _USAGE_DAYS * _DAY_S)],
     "conversationNotes": [_plain("conversationId", "_id"), _plain("contactId")],
     "messages": [
         _unique("accountId", "twitterMessageId", where={"twitterMessageId": {"$type": "string"}}),
@@ -139,10 +165,13 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
         _ERASED,
     ],
+    # Parts of days that are to be made one document once the day is over; changed by no message.
+    "rollups": [IndexModel([("loose", ASCENDING)], partialFilterExpression={"loose": {"$gt": ""}})],
     "activities": [_sorted("merchantId", "accountId", by="at"), _sorted("merchantId", "contactId", by="at"), _ERASED],
     "templates": [_unique("merchantId", "name"), _plain("merchantId", "_id")],
     "segments": [_unique("merchantId", "name"), _plain("merchantId", "_id")],
     "campaigns": [_plain("merchantId", "_id")],
+    "deletedCampaigns": [_plain("merchantId", "_id")],
     "campaignRuns": [_plain("campaignId", "number"), _plain("status")],
     "campaignLanes": [
         _plain("runId"),
@@ -158,11 +187,58 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
     ],
     "campaignCounts": [_plain("campaignId")],
+    "flows": [
+        _plain("merchantId", "_id"),
+        # What each process reads at its start.
+        IndexModel([("merchantId", ASCENDING)], name="active", partialFilterExpression={"status": "active"}),
+    ],
+    "flowVersions": [_plain("merchantId")],
+    "flowExecutions": [
+        _sorted("merchantId", "flowId", by="startedAt", name=EXECUTIONS_BY_FLOW),
+        _sorted("merchantId", "flowId", "status", by="startedAt", name=EXECUTIONS_BY_STATUS),
+        # Who is over is in it no more. What it is limited to is in it, too: else every document would be looked at.
+        IndexModel(
+            [(name, ASCENDING) for name in ("merchantId", "flowId", "status", "version")],
+            name=EXECUTIONS_RUNNING,
+            partialFilterExpression={"status": "running"},
+        ),
+        # Whether a contact may go into a flow again.
+        _plain("contactId", "flowId", "status"),
+        # Whose messages are waited for: asked for the contacts of each batch of events.
+        IndexModel([("contactId", ASCENDING)], name="listening", partialFilterExpression={"listening": True}),
+    ],
+    "flowEvents": [
+        _plain("contactId"),
+        # Those that are withdrawn when a flow is deactivated and its executions are cancelled.
+        IndexModel([("flowId", ASCENDING)], name="starts", partialFilterExpression={"kind": "start"}),
+    ],
+    "segmentMembers": [_plain("contactId")],
+    "flowCounts": [_plain("flowId")],
     "trackedLinks": [_plain("recipientId"), _plain("contactId")],
     "contactMerges": [_plain("intoContactId")],
     "contactImports": [_plain("merchantId", "accountId"), _expires("createdAt", _IMPORT_DAYS * _DAY_S)],
-    "erasureReceipts": [_plain("merchantId", "subject"), _plain("merchantId", "mergedSubjects")],
+    "erasureReceipts": [
+        _plain("merchantId", "subject"),
+        _plain("merchantId", "mergedSubjects"),
+        _plain("merchantId", "completedAt", "_id"),
+    ],
     "deadLetters": [_expires("at", _DEAD_LETTER_DAYS * _DAY_S), _UNROUTED],
+    "webhookEndpoints": [
+        _unique("merchantId", "place", where={"place": {"$exists": True}}),
+        _plain("merchantId", "_id"),
+        _expires("deletedAt", _WEBHOOK_DAYS * _DAY_S),
+    ],
+    "webhookDeliveries": [
+        # What is to be sent, and is in it no more once it is over.
+        IndexModel(
+            [("endpointId", ASCENDING), ("dueAt", ASCENDING), ("_id", ASCENDING)],
+            name=DELIVERIES_PENDING,
+            partialFilterExpression={"status": "pending"},
+        ),
+        _plain("endpointId", "status", "_id"),
+        IndexModel([("contactId", ASCENDING)], partialFilterExpression={"contactId": {"$exists": True}}),
+        _expires("endedAt", _WEBHOOK_DAYS * _DAY_S),
+    ],
     "reminders": [_plain("partition", "dueAt"), _plain("kind", "key", "name")],
     "idempotencyKeys": [_expires("createdAt", _DAY_S)],
 }

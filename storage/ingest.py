@@ -16,19 +16,26 @@ from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
+from config.origin import kept_origin
+from domain.account_key import AccountKey
 from domain.clock import Clock
+from domain.draft import Draft
 from domain.events import EventKind, XEvent
 from domain.ids import new_id
-from domain.ingestion import AccountKey, Draft, Ingestion, activity_id
+from domain.ingest_tally import tally_of
+from domain.ingestion import Ingestion, activity_id
 from storage import campaign_outcomes
 from storage.account_directory import AccountDirectory
 from storage.client import Client, Database, Document, Session, begin, session_of
 from storage.confirmations import Confirmation, mark_sent_in
 from storage.dead_letters import unknown_account_letter
 from storage.erased_people import ErasedPeople
+from storage.flow_directory import FlowDirectory
+from storage.flow_late_starts import start_late_in
 from storage.inbox import event_of
-from storage.message_counts import additions
+from storage.ingest_flows import deliver_in, flow_mail
 from storage.message_words import note_in
+from storage.rollups import add_in
 
 _SNAPSHOT = ReadConcern("snapshot")
 _ATTEMPTS = 20
@@ -52,9 +59,19 @@ class Ingested:
     touched_accounts: frozenset[str] = frozenset()
     #: Accounts that have a message to send since: the confirmation of an opt-out.
     waiting_accounts: frozenset[str] = frozenset()
+    #: Conversations with something that the chatbot has to look at.
+    bot_due: frozenset[str] = frozenset()
+    #: Contacts whose flow executors have something to take, and how many flows were started or answered.
+    flow_contacts: frozenset[str] = frozenset()
+    flow_events: int = 0
     #: Message ids that an echo has settled, by account.
     settled: tuple[tuple[str, str], ...] = ()
     oldest: datetime | None = None
+
+    @property
+    def concerns_actors(self) -> bool:
+        """Whether there is anybody to be told."""
+        return bool(self.touched_accounts or self.waiting_accounts or self.bot_due or self.flow_contacts)
 
 
 class Ingest:
@@ -68,6 +85,7 @@ class Ingest:
         clock: Clock,
         *,
         erased: ErasedPeople,
+        flows: FlowDirectory,
         name: str = "ingest",
     ) -> None:
         """Make a writer; `name` keeps its counts apart from those of writers that run side by side."""
@@ -77,6 +95,7 @@ class Ingest:
         self._accounts = accounts
         self._clock = clock
         self._erased = erased
+        self._flows = flows
 
     async def apply(self, documents: list[Document]) -> Ingested:
         """Process some documents of the inbox.
@@ -85,8 +104,11 @@ class Ingest:
             Superseded: when somebody else has processed part of it.
             PyMongoError: when the database can't be reached; nothing is changed then, or all of it.
         """
-        events = list({e["key"]: event_of(e) for document in documents for e in document["events"]}.values())
+        by_key = {e["key"]: (e, document["receivedAt"]) for document in documents for e in document["events"]}
+        events = [event_of(*kept) for kept in by_key.values()]
         accounts = await self._accounts.find({event.for_user_id for event in events})
+        if not self._flows.is_fresh:
+            await self._flows.read({account.merchant_id for account in accounts.values()})
         async with session_of(self._client) as session:
             for attempt in range(_ATTEMPTS):
                 try:
@@ -104,7 +126,7 @@ class Ingest:
     ) -> Ingested:
         await begin(session, _SNAPSHOT)
         known = await self._already_there(session, events, accounts)
-        ingestion = Ingestion(self._clock.now(), new_id)
+        ingestion = Ingestion(self._clock.now(), new_id, self._flows.of)
         routed: list[tuple[AccountKey, XEvent]] = []
         unrouted: list[XEvent] = []
         for event in events:
@@ -116,7 +138,10 @@ class Ingest:
         await self._learn(session, ingestion, routed)
         for account, event in routed:
             ingestion.take(account, event)
+        flow_news = await flow_mail(self._database, session, ingestion.happenings.occasions, self._clock.now())
+        bot_due = ingestion.bot_turns.settle(taken=flow_news.messages)
         await self._write(session, ingestion, unrouted)
+        await deliver_in(self._database, session, flow_news)
         ids = [document["_id"] for document in documents]
         deleted = await self._database["inbox"].delete_many({"_id": {"$in": ids}}, session=session)
         if deleted.deleted_count != len(documents):
@@ -135,6 +160,9 @@ class Ingest:
                 if event.kind is EventKind.REVOKE or (event.data.get("isEcho") and ingestion.settled)
             ),
             waiting_accounts=frozenset(message["accountId"] for message in ingestion.confirmations),
+            bot_due=bot_due,
+            flow_contacts=flow_news.contacts,
+            flow_events=len(flow_news.events),
             settled=tuple((message_id, x_id) for message_id, x_id, _ in ingestion.settled),
             oldest=min(document["receivedAt"] for document in documents),
         )
@@ -251,6 +279,13 @@ class Ingest:
 
     async def _write(self, session: Session, ingestion: Ingestion, unrouted: list[XEvent]) -> None:
         now = self._clock.now()
+        settled = [
+            Confirmation(message_id, x_id, at, "echo", ingestion.answers.get(message_id))
+            for message_id, x_id, at in ingestion.settled
+        ]
+        sent = await mark_sent_in(self._database, session, settled, self._name) if settled else []
+        # Contacts remember what was counted of them.
+        tally = tally_of(ingestion, sent)
         conversations = [*ingestion.conversations.values(), *ingestion.closed_conversations.values()]
         # A contact that others were merged into is there once for each X user.
         contacts = {draft.document["_id"]: draft for draft in ingestion.contacts.values()}
@@ -259,17 +294,15 @@ class Ingest:
             if writes:
                 await self._database[name].bulk_write(writes, ordered=False, session=session)
         await campaign_outcomes.note_in(self._database, session, ingestion.notes, self._name)
-        settled = [Confirmation(message_id, x_id, at, "echo") for message_id, x_id, at in ingestion.settled]
-        if settled:
-            await mark_sent_in(self._database, session, settled, self._name)
+        await add_in(self._database, session, tally, self._name)
         if ingestion.messages:
             await self._database["messages"].insert_many(ingestion.messages, ordered=False, session=session)
-            counts = additions(ingestion.messages, self._name)
-            await self._database["messageCounts"].bulk_write(counts, ordered=False, session=session)
             await note_in(self._database, session, [message["_id"] for message in ingestion.messages])
+        await start_late_in(self._database, session, ingestion.late_answers)
         if ingestion.confirmations:
             # Counted when X has them.
-            await self._database["messages"].insert_many(ingestion.confirmations, ordered=False, session=session)
+            confirmations = [{**message, **kept_origin()} for message in ingestion.confirmations]
+            await self._database["messages"].insert_many(confirmations, ordered=False, session=session)
         if ingestion.activities:
             await self._database["activities"].insert_many(ingestion.activities, ordered=False, session=session)
         if ingestion.revoked:

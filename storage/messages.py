@@ -7,6 +7,7 @@ from typing import NotRequired, TypedDict, cast
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import DuplicateKeyError
 
+from config.origin import kept_origin
 from domain.events import Attachment
 from domain.outgoing_content import ButtonFields, LinkAttachment, OptionFields, UploadedMedia, content_fields
 from domain.templates import Button, QuickReply, TemplateType
@@ -140,7 +141,7 @@ class Messages:
         if message.media is not None:
             document["media"] = message.media
         try:
-            await self._collection.insert_one({**document, **additions})
+            await self._collection.insert_one({**document, **additions, **kept_origin()})
         except DuplicateKeyError:
             # The same request, repeated under its idempotency key after the first was cut off.
             return

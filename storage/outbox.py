@@ -11,7 +11,7 @@ Every move is conditional on the state it starts from, so a move that comes twic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from pymongo import ReturnDocument, UpdateOne
@@ -21,10 +21,12 @@ from domain.consent import SUPPRESSING, Suppression
 from domain.ids import new_id
 from domain.message_state import Failure
 from domain.outgoing_content import UploadedMedia
+from domain.rollup import Tally
 from storage import campaign_outcomes
 from storage.client import Client, Database, Document, Session, aggregated, session_of
 from storage.confirmations import Confirmation, confirm_in
-from storage.message_counts import additions
+from storage.flow_events import note_messages_in
+from storage.rollups import add_in, shared_part
 from storage.together import Together
 
 _DUPLICATE_KEY = 11000
@@ -49,6 +51,10 @@ async def _take_back_in(database: Database, session: Session, message_id: str, x
         return
     if other["source"] == "native":
         await messages.delete_one({"_id": other["_id"]}, session=session)
+        # No person has answered with it, so it does not silence the chatbot.
+        silenced = {"_id": other["conversationId"], "personAnsweredAt": other["at"]}
+        unsilenced = {"$unset": {"personAnsweredAt": ""}}
+        await database["conversations"].update_one(silenced, unsilenced, session=session)
     else:
         doubt: Document = {"status": "unknown", "pending": True, "twitterMessageId": None, "sentAt": None}
         doubt |= {"at": other["createdAt"], "claim": {"at": other["createdAt"]}}
@@ -58,17 +64,43 @@ async def _take_back_in(database: Database, session: Session, message_id: str, x
         ("conversations", "conversationId", "messageCount"),
     ):
         await database[name].update_one({"_id": other[key]}, {"$inc": {counter: -1}}, session=session)
-    await database["messageCounts"].bulk_write(additions([other], "taken-back", -1), ordered=False, session=session)
+    await _pass_on_in(database, session, other, message_id)
     if "campaign" in other:
         await campaign_outcomes.taken_back_in(database, session, other)
+
+
+async def _pass_on_in(database: Database, session: Session, other: Document, message_id: str) -> None:
+    """Within a transaction: count a message as not sent; where it has answered the customer, the right one has."""
+    tally = Tally()
+    tally.message(other, -1)
+    await add_in(database, session, tally, shared_part(message_id))
+    if "answeredAfterS" in other:
+        answer = {"answeredAfterS": other["answeredAfterS"]}
+        await database["messages"].update_one({"_id": message_id}, {"$set": answer}, session=session)
+        await database["messages"].update_one({"_id": other["_id"]}, {"$unset": answer}, session=session)
 
 
 class Outbox:
     """Moves outbound messages through their states."""
 
-    def __init__(self, client: Client, database: Database, *, name: str = "outbox") -> None:
-        """Make an outbox; `name` keeps its counts apart from those of outboxes of other processes."""
+    def __init__(
+        self,
+        client: Client,
+        database: Database,
+        *,
+        name: str = "outbox",
+        of_flows: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Make an outbox.
+
+        Args:
+            client: of the database.
+            database: where messages are.
+            name: keeps its counts apart from those of outboxes of other processes.
+            of_flows: is told the contact of a flow's message that has got where it goes.
+        """
         self._name = name
+        self._of_flows = of_flows
         self._client = client
         self._database = database
         self._messages = database["messages"]
@@ -109,16 +141,19 @@ class Outbox:
     async def refuse(self, message_id: str, reason: str, now: datetime) -> bool:
         """A queued message will not be sent: its contact gets nothing of the kind. Returns whether it was queued."""
 
-        async def work(session: Session) -> bool:
+        async def work(session: Session) -> Document | None:
             message = await self._messages.find_one_and_update(
                 {"_id": message_id, "status": "queued"}, _failed(Failure(reason)), session=session
             )
-            if message is not None and "campaign" in message:
+            if message is None:
+                return None
+            if "campaign" in message:
                 await campaign_outcomes.skipped_in(self._database, session, message, reason, now)
-            return message is not None
+            await note_messages_in(self._database, session, [message], "failed", now, reason)
+            return message
 
         async with session_of(self._client) as session:
-            return await session.with_transaction(work)
+            return self._told(await session.with_transaction(work))
 
     async def claim(self, message_id: str, epoch: int, now: datetime) -> Document | None:
         """Take a queued message for sending; None when it is not queued any more."""
@@ -158,19 +193,20 @@ class Outbox:
         return [_first(each.message_id, news) for each in confirmations]
 
     async def _confirm_in_one_step(self, confirmations: Sequence[Confirmation]) -> set[str]:
-        async def work(session: Session) -> set[str]:
+        async def work(session: Session) -> list[Document]:
             return await confirm_in(self._database, session, confirmations, self._name)
 
         async with session_of(self._client) as session:
             try:
-                return await session.with_transaction(work)
+                news = await session.with_transaction(work)
             except BulkWriteError as error:
                 raise _duplicate_in(error) or error from None
+        return {message["_id"] for message in news if self._told(message)}
 
     async def _confirm_alone(self, confirmation: Confirmation) -> bool | Exception:
         """Confirm one message, and take its id from another that has it on weaker evidence."""
 
-        async def correct(session: Session) -> set[str]:
+        async def correct(session: Session) -> list[Document]:
             await _take_back_in(self._database, session, confirmation.message_id, confirmation.x_id)
             return await confirm_in(self._database, session, [confirmation], self._name)
 
@@ -181,7 +217,8 @@ class Outbox:
                 return error
             try:
                 async with session_of(self._client) as session:
-                    news = await session.with_transaction(correct)
+                    corrected = await session.with_transaction(correct)
+                news = {message["_id"] for message in corrected if self._told(message)}
             except BulkWriteError as still:
                 return _duplicate_in(still) or still
             except PyMongoError as still:
@@ -215,23 +252,30 @@ class Outbox:
         Where X refuses the contact, nothing automatic is sent to them until they write.
         """
 
-        async def work(session: Session) -> bool:
+        async def work(session: Session) -> Document | None:
             message = await self._messages.find_one_and_update(
                 {"_id": message_id, "pending": True}, _failed(failure), session=session
             )
             if message is None:
-                return False
+                return None
             if "campaign" in message:
                 await campaign_outcomes.failed_in(self._database, session, message, failure.reason, now)
+            await note_messages_in(self._database, session, [message], "failed", now, failure.reason)
             if failure.reason in SUPPRESSING:
                 suppression = Suppression(reason=failure.reason, at=now)
                 await self._database["contacts"].update_one(
                     {"_id": message["contactId"]}, {"$set": {"suppression": suppression}}, session=session
                 )
-            return True
+            return message
 
         async with session_of(self._client) as session:
-            return await session.with_transaction(work)
+            return self._told(await session.with_transaction(work))
+
+    def _told(self, message: Document | None) -> bool:
+        """Tell whose flow goes on with a message; returns whether there is one."""
+        if message is not None and "flow" in message:
+            self._of_flows(message["contactId"])
+        return message is not None
 
     async def sender(self, account_id: str) -> Document | None:
         """Return the account, for its actor; without its tokens."""

@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from domain.errors import Conflict, InvalidContent, Problem
 from domain.segment_conditions import All, conditions_of
 from domain.segment_fields import Kind
-from domain.segment_query import query_of
+from domain.segment_query import CampaignContacts, query_of
 from storage.client import Database, Document
 from storage.contacts import ContactDocument
 from storage.paging import Slice, find_page
@@ -52,6 +52,7 @@ class Segments:
         self._collection = database["segments"]
         self._contacts = database["contacts"]
         self._campaigns = database["campaigns"]
+        self._flows = database["flows"]
         self._recipients = database["campaignRecipients"]
 
     async def page(self, merchant_id: str, part: Slice) -> tuple[list[SegmentDocument], int]:
@@ -113,7 +114,8 @@ class Segments:
         """Delete a segment; answers whether the merchant had it.
 
         Raises:
-            Conflict: while a campaign uses it that may still send, for those it takes or for those it leaves out.
+            Conflict: while a campaign uses it that may still send, for those it takes or for those it leaves out, or
+                a flow.
         """
         used: Document = {
             "merchantId": merchant_id,
@@ -122,6 +124,9 @@ class Segments:
         }
         if await self._campaigns.find_one(used, {"_id": 1}) is not None:
             raise Conflict("The segment is being used by active campaigns")
+        used = {"merchantId": merchant_id, "trigger.config.segmentId": segment_id}
+        if await self._flows.find_one(used, {"_id": 1}) is not None:
+            raise Conflict("The segment is being used by flows")
         result = await self._collection.delete_one({"_id": segment_id, "merchantId": merchant_id})
         return result.deleted_count == 1
 
@@ -140,14 +145,27 @@ class Segments:
             problems = tuple(Problem("conditions", f"campaign {each} does not exist") for each in sorted(unknown))
             raise InvalidContent("There is no such campaign", problems=problems)
 
+    async def reached(self, merchant_id: str, contact_id: str, conditions: All) -> CampaignContacts:
+        """Return what conditions ask about campaigns, as it is for one contact."""
+        asked = _asked_of_campaigns(conditions)
+        if not asked:
+            return {}
+        query: Document = {
+            "contactId": contact_id,
+            "merchantId": merchant_id,
+            "campaignId": {"$in": sorted({campaign_id for campaign_id, _ in asked})},
+        }
+        shown = dict.fromkeys(("campaignId", *_EVENT_FIELDS.values()), 1)
+        recipients = await self._recipients.find(query, shown).to_list(None)
+        return {
+            (campaign_id, event): [contact_id]
+            for campaign_id, event in asked
+            if any(each["campaignId"] == campaign_id and each.get(_EVENT_FIELDS[event]) for each in recipients)
+        }
+
     async def query(self, merchant_id: str, conditions: All, now: datetime) -> Document:
         """Return the query for the merchant's contacts that meet conditions as of a moment."""
-        pairs = {
-            (each.field.path, str(event))
-            for each in conditions_of(conditions)
-            if each.field.kind is Kind.CAMPAIGN and isinstance(each.value, tuple)
-            for event in each.value
-        }
+        pairs = _asked_of_campaigns(conditions)
         found = {pair: await self._reached(merchant_id, *pair) for pair in sorted(pairs)}
         return query_of(merchant_id, conditions, now, found)
 
@@ -183,6 +201,16 @@ class Segments:
             problem = Problem("conditions", f"campaign {campaign_id} reached more than {_MOST_RECIPIENTS} contacts")
             raise InvalidContent("The campaign is too large to be asked about", problems=(problem,))
         return found
+
+
+def _asked_of_campaigns(conditions: All) -> set[tuple[str, str]]:
+    """Return the campaigns that conditions ask about, each with what is to have happened there."""
+    return {
+        (each.field.path, str(event))
+        for each in conditions_of(conditions)
+        if each.field.kind is Kind.CAMPAIGN and isinstance(each.value, tuple)
+        for event in each.value
+    }
 
 
 def _name_taken() -> Conflict:

@@ -62,6 +62,7 @@ class Templates:
     def __init__(self, database: Database) -> None:
         self._collection = database["templates"]
         self._campaigns = database["campaigns"]
+        self._flows = database["flows"]
 
     async def page(
         self, merchant_id: str, type_: TemplateType | None, search: str, part: Slice
@@ -88,6 +89,11 @@ class Templates:
         """Return those of several ids that are no templates of the merchant."""
         query = {"_id": {"$in": list(template_ids)}, "merchantId": merchant_id}
         return set(template_ids) - {each["_id"] async for each in self._collection.find(query, {"_id": 1})}
+
+    async def contents(self, merchant_id: str, template_ids: Collection[str]) -> dict[str, str]:
+        """Return what those of several templates say that the merchant has, by their ids."""
+        query = {"_id": {"$in": list(template_ids)}, "merchantId": merchant_id}
+        return {each["_id"]: each["content"] async for each in self._collection.find(query, {"content": 1})}
 
     async def add(self, merchant_id: str, template_id: str, fields: TemplateFields, now: datetime) -> TemplateDocument:
         """Store a template and return it; one with this very id is there already where a request is repeated.
@@ -136,7 +142,7 @@ class Templates:
         """Delete a template; answers whether the merchant had it.
 
         Raises:
-            Conflict: while a campaign uses it that may still send.
+            Conflict: while a campaign uses it that may still send, or a flow.
         """
         used: Document = {
             "merchantId": merchant_id,
@@ -145,6 +151,9 @@ class Templates:
         }
         if await self._campaigns.find_one(used, {"_id": 1}) is not None:
             raise Conflict("The template is being used by active campaigns")
+        used = {"merchantId": merchant_id, "nodes.config.templateId": template_id}
+        if await self._flows.find_one(used, {"_id": 1}) is not None:
+            raise Conflict("The template is being used by flows")
         result = await self._collection.delete_one({"_id": template_id, "merchantId": merchant_id})
         return result.deleted_count == 1
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict, cast
@@ -73,6 +73,11 @@ class Users:
         """Whether this merchant has such a person, who may work."""
         query = {"_id": user_id, "merchantId": merchant_id, "status": "active"}
         return await self._collection.count_documents(query, limit=1) == 1
+
+    async def missing(self, merchant_id: str, user_ids: Collection[str]) -> set[str]:
+        """Return those of several ids that are no people of this merchant who may work."""
+        query = {"_id": {"$in": list(user_ids)}, "merchantId": merchant_id, "status": _ACTIVE}
+        return set(user_ids) - {each["_id"] async for each in self._collection.find(query, {"_id": 1})}
 
     async def replace_password_hash(self, merchant_id: str, user_id: str, seen: str, password_hash: str) -> bool:
         """Replace the hash of a person's password that is as `seen`; answers whether it was."""

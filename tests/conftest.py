@@ -16,6 +16,16 @@ from storage.client import DURABLE, Client, Database, database_of, open_client
 from storage.embedded import EmbeddedMongo
 from storage.indexes import INDEXES, ensure_indexes
 
+#: Tests that start Ray or the whole program: one after the other, whatever else runs beside them.
+_HEAVY = ("program", "ray")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep heavy tests together in one of the processes that `make test` runs."""
+    for item in items:
+        if any(item.get_closest_marker(name) for name in _HEAVY):
+            item.add_marker(pytest.mark.xdist_group("heavy"))
+
 
 @pytest.fixture(scope="session")
 async def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:

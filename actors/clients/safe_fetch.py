@@ -46,6 +46,10 @@ class FetchFailed(Exception):
     """A link could be followed, but nothing usable came of it; the text says why, fit for whoever gave the link."""
 
 
+class Redirected(FetchFailed):
+    """What was called led on and on, or further than it was to be followed."""
+
+
 @dataclass(frozen=True, slots=True)
 class SafeRequest:
     """One call: redirects are followed for GET alone, at most `redirects` of them."""
@@ -94,6 +98,23 @@ class SafeAnswer:
                 raise FetchFailed(_too_large(most_bytes))
             yield chunk
 
+    async def beginning(self, most_bytes: int) -> bytes:
+        """Return the first bytes of the body, of which no more is read.
+
+        Raises:
+            FetchFailed: when it breaks off before.
+        """
+        received = b""
+        while len(received) < most_bytes:
+            try:
+                chunk = await self._response.content.read(most_bytes - len(received))
+            except (aiohttp.ClientError, ConnectionError) as error:
+                raise FetchFailed("broke off") from error
+            if not chunk:
+                break
+            received += chunk
+        return received
+
 
 async def system_resolve(host: str, port: int) -> list[str]:
     """Resolve a name as the machine does."""
@@ -133,7 +154,7 @@ class SafeFetch:
 
         Raises:
             LinkRefused: when the link, or one that it redirects to, may not be followed.
-            FetchFailed: when there was no whole answer in time, or too many redirects.
+            FetchFailed: when there was no whole answer in time; `Redirected` after too many redirects.
         """
         try:
             async with asyncio.timeout(request.timeout_s):
@@ -145,7 +166,7 @@ class SafeFetch:
                             yield SafeAnswer(response.status, response.headers, response)
                             return
                     link = redirected(link, location, private_allowed=self._private_allowed)
-                raise FetchFailed(f"redirects more than {request.redirects} times")
+                raise Redirected(f"redirects more than {request.redirects} times")
         except TimeoutError:
             raise FetchFailed("did not answer in time") from None
 

@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from itertools import islice
-from typing import cast
+from typing import TypeVar, cast
 
 import structlog
 
@@ -15,9 +16,13 @@ from actors.runtime.actor import NOT_MESSAGES, Actor
 from actors.runtime.errors import ActorFailed, CallExpired, Fenced
 from actors.runtime.stats import HostStats
 from actors.runtime.wire import Call, Outcome
+from config.origin import working_for
+from config.tracing import span
 from domain.errors import MktxError, Overloaded
 
 log = structlog.get_logger()
+
+A = TypeVar("A", bound=Actor)
 
 Reply = Callable[[Outcome], None]
 Factory = Callable[[str], Actor]
@@ -69,6 +74,16 @@ class ActorHost:
         """Return how many actors are in memory."""
         return len(self._activations)
 
+    @property
+    def under_way(self) -> int:
+        """How many actors have a message under way."""
+        return len(self._tasks)
+
+    def in_memory(self, kind: type[A]) -> list[A]:
+        """Return the actors of a kind that have loaded what they need; to be looked at, never to be sent messages."""
+        every = self._activations.values()
+        return [each.actor for each in every if each.ready and isinstance(each.actor, kind)]
+
     def holds(self, kind: str, key: str) -> bool:
         """Return whether an actor is in memory."""
         return (kind, key) in self._activations
@@ -98,7 +113,8 @@ class ActorHost:
         mailbox.append((call, reply))
         if not activation.running:
             activation.running = True
-            task = asyncio.get_running_loop().create_task(self._run(name, activation))
+            # A context of its own: whoever sent the first message is not whom the later ones are for.
+            task = asyncio.get_running_loop().create_task(self._run(name, activation), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -161,7 +177,11 @@ class ActorHost:
             if call.method.startswith("_") or call.method in NOT_MESSAGES:
                 return Outcome(call.id, ActorFailed(f"{call.method!r} is not a message"), True)
             method = getattr(actor, call.method)
-            value = await (method(*call.args, **call.kwargs) if call.kwargs else method(*call.args))
+            if call.origin is None:
+                value = await (method(*call.args, **call.kwargs) if call.kwargs else method(*call.args))
+            else:
+                with working_for(call.origin), span(f"{call.kind}.{call.method}"):
+                    value = await method(*call.args, **(call.kwargs or {}))
         except MktxError as error:
             return Outcome(call.id, error, True)
         except (Exception, asyncio.CancelledError) as error:

@@ -55,26 +55,34 @@ def ensure_hosts(make: ServicesFactory, hosts: int) -> None:
     another node where their own is gone.
     """
     actor_class = ray.remote(RayHost)
-    for index in range(hosts):
-        options: dict[str, Any] = {
-            "name": host_name(index),
-            "lifetime": "detached",
-            "get_if_exists": True,
-            "num_cpus": 0,
-            "max_restarts": -1,
-            "max_task_retries": 0,
-            "max_concurrency": _MAX_CONCURRENCY,
-            "enable_task_events": False,
-            "scheduling_strategy": "SPREAD",
-        }
-        handle: Any = actor_class.options(**options).remote(make, index, hosts)
-        info = ray.get(handle.hello.remote(), timeout=_HELLO_TIMEOUT_S)
+
+    def create(index: int) -> Any:  # Ray's handles are typed by the class behind them, which is made at run time
+        return actor_class.options(**_options(index)).remote(make, index, hosts)
+
+    # All at once: each takes its time to load the program.
+    handles = [create(index) for index in range(hosts)]
+    infos: list[HostInfo] = ray.get([handle.hello.remote() for handle in handles], timeout=_HELLO_TIMEOUT_S)
+    for index, (handle, info) in enumerate(zip(handles, infos, strict=True)):
         if info["version"] != make.version:
             log.info("host.replaced", index=index, before=info["version"], after=make.version)
             ray.get(handle.stop.remote(_REPLACED_GRACE_S))
             ray.kill(handle)
             _until_forgotten(index)
-            actor_class.options(**options).remote(make, index, hosts)
+            create(index)
+
+
+def _options(index: int) -> dict[str, Any]:
+    return {
+        "name": host_name(index),
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_task_retries": 0,
+        "max_concurrency": _MAX_CONCURRENCY,
+        "enable_task_events": False,
+        "scheduling_strategy": "SPREAD",
+    }
 
 
 def _until_forgotten(index: int) -> None:

@@ -18,6 +18,7 @@ import structlog
 from actors.runtime.errors import ActorFailed, CallExpired, HostGone
 from actors.runtime.system import settle
 from actors.runtime.wire import Call, Outcome, can_travel, decode_outcomes, encode_calls
+from config.origin import origin
 
 log = structlog.get_logger()
 
@@ -82,7 +83,7 @@ class Route:
         if self._closed:
             future.set_exception(CallExpired("The program is stopping", retry_after_s=2))
             return future
-        call = Call(next(self._ids), kind, key, method, args, kwargs or None, time.time() + timeout_s)
+        call = Call(next(self._ids), kind, key, method, args, kwargs or None, time.time() + timeout_s, origin())
         self._waiting[call.id] = (call, future)
         self._outbox.append(call)
         self._pump()

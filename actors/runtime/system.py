@@ -12,6 +12,7 @@ from actors.runtime.actor import Actor
 from actors.runtime.errors import CallExpired
 from actors.runtime.host import ActorHost
 from actors.runtime.wire import Call, Outcome
+from config.origin import origin
 
 A = TypeVar("A", bound=Actor)
 
@@ -89,7 +90,7 @@ class LocalActors:
         """Put a message into its actor's mailbox, at once, and return what to await for its answer."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[object] = loop.create_future()
-        call = Call(next(self._ids), kind, key, method, args, kwargs or None, time.time() + timeout_s)
+        call = Call(next(self._ids), kind, key, method, args, kwargs or None, time.time() + timeout_s, origin())
         self._host.dispatch(call, lambda outcome: settle(future, outcome))
         if not future.done():
             expiry = loop.call_later(timeout_s, _expire, future)

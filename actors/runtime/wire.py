@@ -13,6 +13,7 @@ from typing import NamedTuple
 import structlog
 
 from actors.runtime.errors import ActorFailed
+from config.origin import Origin
 
 log = structlog.get_logger()
 
@@ -22,7 +23,10 @@ _PLAIN = frozenset({type(None), bool, int, float, str, bytes, dict, list, tuple}
 
 
 class Call(NamedTuple):
-    """One message to one actor; `deadline` is Unix time in seconds, after which nobody waits for the answer."""
+    """One message to one actor; `deadline` is Unix time in seconds, after which nobody waits for the answer.
+
+    `origin` is what it is sent for, where that is known: log lines and spans of the turn belong to it.
+    """
 
     id: int
     kind: str
@@ -31,6 +35,7 @@ class Call(NamedTuple):
     args: tuple[object, ...]
     kwargs: dict[str, object] | None
     deadline: float
+    origin: Origin | None = None
 
 
 class Outcome(NamedTuple):

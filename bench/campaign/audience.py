@@ -10,9 +10,10 @@ from pymongo import MongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from bench.million.data_folder import DATABASE, insert
+from domain.account_key import AccountKey
 from domain.contact_names import search_terms
+from domain.conversation_drafts import new_conversation
 from domain.ids import new_id
-from domain.ingestion import AccountKey, new_conversation
 from storage.accounts import Accounts, Identity, Tokens
 from storage.client import Document
 from storage.encryption import KeyRing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ API = "/api/v1/mkt-x"
 _EMAIL = "bench@example.com"
 _PASSWORD = "bench-password-of-23-chars"
 _START_S = 240
-_POLL_S = 0.2
+_POLL_S = 0.05
 
 
 class Ours:
@@ -40,6 +41,8 @@ class Ours:
         self._settings = settings or {}
         self._x = _OneAccount()
         self.port = 0
+        #: How long it took from its start until `/health/ready` said that it is.
+        self.ready_s = 0.0
 
     async def start(self, port: int) -> None:
         """Start it and wait until it is ready; on an empty data folder, connect the account.
@@ -63,9 +66,11 @@ class Ours:
             **self._settings,
         }
         variables = [f"{name}={value}" for name, value in settings.items()]
+        begun = time.monotonic()
         self._processes.spawn(["env", *variables, sys.executable, "run.py", "serve"])
         await self._processes.until_listening(port, seconds=_START_S)
         await self._until_ready()
+        self.ready_s = time.monotonic() - begun
         if self._data is None:
             await connect_account(port)
 
@@ -114,12 +119,12 @@ class Ours:
         """Count a run's messages, those that are still in the inbox included; each id once."""
         span = {"$gte": prefix, "$lt": prefix + ":"}
         async with self.database() as database:
-            waiting = {
-                event["data"]["twitterMessageId"]
-                async for document in database.inbox.find({"events.data.twitterMessageId": span})
+            keys = [
+                event["key"].rpartition(":")[2]
+                async for document in database.inbox.find({}, {"events.key": 1})
                 for event in document["events"]
-                if prefix <= event["data"]["twitterMessageId"] < prefix + ":"
-            }
+            ]
+            waiting = {message_id for message_id in keys if prefix <= message_id < prefix + ":"}
             done = {
                 str(document["twitterMessageId"])
                 async for document in database.messages.find({"twitterMessageId": span}, {"twitterMessageId": 1})

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from actors.account import AccountActor
 from domain.errors import Conflict, NotFound, XRefused
-from gateway.account_connection import connect, disconnect, tell_actor
+from gateway.account_connection import connect, disconnect, reactivate, tell_actor
 from gateway.models.accounts import (
     AccountAnswer,
     AccountDetails,
@@ -19,8 +19,9 @@ from gateway.models.accounts import (
 )
 from gateway.models.base import InputModel, NoBody, NoQuery
 from gateway.models.business_hours import HourRange
+from gateway.paths import API
 from gateway.principal import ADMINS
-from gateway.routing import API, AnyRoute, Call, Reply, Route, nothing
+from gateway.routing import AnyRoute, Call, Reply, Route, nothing
 from storage.accounts import AccountDocument, Tokens
 
 _ONE = f"{API}/accounts/{{accountId}}"
@@ -63,6 +64,12 @@ async def disconnect_account(call: Call[NoQuery, NoBody]) -> Reply[BaseModel]:
     return nothing()
 
 
+async def reactivate_account(call: Call[NoQuery, NoBody]) -> Reply[AccountAnswer]:
+    """Let an account send again that X has refused as a whole, once it is in order there; within a minute it does."""
+    account = await reactivate(call.deps, call.merchant_id, call.path["accountId"])
+    return Reply(AccountAnswer.model_validate(account))
+
+
 async def get_limits(call: Call[NoQuery, NoBody]) -> Reply[AccountLimits]:
     """Return every window that the account's sending is held to."""
     account = await _account(call)
@@ -99,7 +106,7 @@ async def _statistics(call: Call[NoQuery, NoBody], account_id: str) -> dict[str,
     contacts, conversations, messages = await asyncio.gather(
         repositories.contacts.count(merchant_id, account_id),
         repositories.conversations.count(merchant_id, account_id),
-        repositories.message_counts.in_month(merchant_id, account_id, call.deps.clock.now()),
+        repositories.rollups.messages_in_month(merchant_id, account_id, call.deps.clock.now()),
     )
     return {"totalContacts": contacts, "totalConversations": conversations, "messagesThisMonth": messages}
 
@@ -153,6 +160,17 @@ ROUTES: tuple[AnyRoute, ...] = (
         summary="Disconnect an account",
         roles=ADMINS,
         errors=(NotFound,),
+    ),
+    Route(
+        "POST",
+        f"{_ONE}/reactivate",
+        reactivate_account,
+        NoQuery,
+        NoBody,
+        AccountAnswer,
+        summary="Let a refused account send again",
+        roles=ADMINS,
+        errors=(NotFound, Conflict, XRefused),
     ),
     Route(
         "GET",

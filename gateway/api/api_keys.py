@@ -7,8 +7,9 @@ from domain.roles import check_may_manage, known_roles
 from gateway.models.api_keys import ApiKeyAnswer, CreateApiKey, CreatedApiKey
 from gateway.models.base import NoBody, NoQuery
 from gateway.models.paging import Paging
+from gateway.paths import API
 from gateway.principal import ADMINS
-from gateway.routing import API, AnyRoute, Call, Reply, Route, nothing
+from gateway.routing import AnyRoute, Call, Reply, Route, nothing
 from storage.api_keys import SCHEME, ApiKeyDocument, FreshKey
 
 _ONE = f"{API}/api-keys/{{apiKeyId}}"
@@ -31,6 +32,7 @@ async def create_api_key(call: Call[NoQuery, CreateApiKey]) -> Reply[CreatedApiK
         "secretHash": fresh.secret_hash,
         "name": body.name,
         "roles": [role.value for role in body.roles],
+        "scopes": body.scopes,
         "createdBy": caller.user_id,
         "createdAt": now,
         "expiresAt": body.expires_at,

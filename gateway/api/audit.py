@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from gateway.models.audit import AuditEntryAnswer, AuditQuery
 from gateway.models.base import NoBody
+from gateway.paths import API
 from gateway.principal import ADMINS
-from gateway.routing import API, AnyRoute, Call, Reply, Route
+from gateway.routing import AnyRoute, Call, Reply, Route
 from storage.audit import AuditFilter
 
 

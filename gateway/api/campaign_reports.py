@@ -18,9 +18,10 @@ from gateway.models.campaign_reports import (
     TimelineEntry,
 )
 from gateway.models.paging import Paging
+from gateway.paths import API
 from gateway.rates import rate
 from gateway.recipient_sheet import is_csv_asked_for, send_sheet
-from gateway.routing import API, AnyRoute, Call, Reply, Route
+from gateway.routing import AnyRoute, Call, Reply, Route
 from storage.campaign_reports import RecipientFilter
 
 _ONE = f"{API}/campaigns/{{campaignId}}"

@@ -21,8 +21,9 @@ from gateway.models.campaigns import (
     TestAnswer,
     TestCampaign,
 )
+from gateway.paths import API
 from gateway.principal import ADMINS
-from gateway.routing import API, AnyRoute, BodyT, Call, QueryT, Reply, Route, nothing
+from gateway.routing import AnyRoute, BodyT, Call, QueryT, Reply, Route, nothing
 from storage.campaigns import CampaignDocument, CampaignFilter
 
 _ONE = f"{API}/campaigns/{{campaignId}}"
@@ -65,7 +66,7 @@ async def change_campaign(call: Call[NoQuery, ChangeCampaign]) -> Reply[Campaign
 async def delete_campaign(call: Call[NoQuery, NoBody]) -> Reply[BaseModel]:
     """Delete a campaign that is a draft or over; what was counted of it stays, without a word about whom."""
     campaigns, known = call.deps.repositories.campaigns, await known_campaign(call)
-    await campaigns.remove(known)
+    await campaigns.remove(known, call.deps.clock.now())
     call.deps.background.start("remove_recipients", campaigns.remove_recipients(call.merchant_id, known["_id"]))
     return nothing()
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from domain.contact_fields import AttributeValue, attribute_value, folded_tag
 from domain.errors import Conflict, NotFound
 from gateway.api.conversations import with_contacts
-from gateway.contact_changes import consent_of, create, erase, merge
+from gateway.contact_changes import change, consent_of, create, erase, merge
 from gateway.contact_import import ImportRequest, begin_import, get_import
 from gateway.durations import duration_text
 from gateway.models.base import NoBody, NoQuery
@@ -25,8 +25,9 @@ from gateway.models.contacts import (
     MergeContacts,
 )
 from gateway.models.conversations import ContactConversationQuery, ConversationAnswer
+from gateway.paths import API
 from gateway.principal import AGENTS
-from gateway.routing import API, AnyRoute, BodyT, Call, QueryT, Reply, Route, nothing
+from gateway.routing import AnyRoute, BodyT, Call, QueryT, Reply, Route, nothing
 from storage.contact_export import holdings_of
 from storage.contact_imports import ImportDocument
 from storage.contact_queries import ContactFilter
@@ -155,9 +156,8 @@ def engagement(contact: ContactDocument) -> dict[str, object]:
     }
 
 
-async def _changed(call: Call[QueryT, BodyT], change: ContactChange) -> Reply[ContactDetails]:
-    contacts, now = call.deps.repositories.contacts, call.deps.clock.now()
-    return Reply(_details(await contacts.change(call.merchant_id, call.path["contactId"], change, now)))
+async def _changed(call: Call[QueryT, BodyT], wanted: ContactChange) -> Reply[ContactDetails]:
+    return Reply(_details(await change(call.deps, call.merchant_id, call.path["contactId"], wanted)))
 
 
 def _details(contact: ContactDocument | None) -> ContactDetails:

@@ -16,8 +16,9 @@ from gateway.models.conversations import (
     UnreadOfAccount,
 )
 from gateway.models.messages import MessageAnswer
+from gateway.paths import API
 from gateway.principal import AGENTS
-from gateway.routing import API, AnyRoute, BodyT, Call, QueryT, Reply, Route
+from gateway.routing import AnyRoute, BodyT, Call, QueryT, Reply, Route
 from storage.contacts import Contacts
 from storage.conversations import MOST_UNREAD, Assignee, ConversationDocument, ConversationFilter
 from storage.message_search import MessageFilter
@@ -66,12 +67,13 @@ async def get_conversation(call: Call[OneConversationQuery, NoBody]) -> Reply[Co
     conversation_id, repositories = call.path["conversationId"], call.deps.repositories
     conversation = await repositories.conversations.get(call.merchant_id, conversation_id)
     shown = await _shown(call, conversation)
-    messages = None
+    messages, has_older = None, False
     if call.query.include_messages:
-        found = await repositories.messages.newest(call.merchant_id, conversation_id, _MOST_MESSAGES)
-        messages = [MessageAnswer.model_validate(each) for each in found]
+        found = await repositories.messages.newest(call.merchant_id, conversation_id, _MOST_MESSAGES + 1)
+        has_older = len(found) > _MOST_MESSAGES
+        messages = [MessageAnswer.model_validate(each) for each in found[-_MOST_MESSAGES:]]
         messages.sort(key=lambda each: each.sent_at or each.created_at)
-    return Reply(ConversationDetails.model_construct(**dict(shown), messages=messages))
+    return Reply(ConversationDetails.model_construct(**dict(shown), messages=messages, has_older_messages=has_older))
 
 
 async def read_conversation(call: Call[NoQuery, NoBody]) -> Reply[ConversationAnswer]:
@@ -91,13 +93,14 @@ async def close_conversation(call: Call[NoQuery, CloseConversation]) -> Reply[Co
 
 async def assign_conversation(call: Call[NoQuery, AssignConversation]) -> Reply[ConversationAnswer]:
     """Give a conversation to a person of the merchant, or to nobody."""
-    repositories, user_id = call.deps.repositories, call.body.user_id
+    repositories, user_id, conversation_id = call.deps.repositories, call.body.user_id, call.path["conversationId"]
+    if await repositories.conversations.get(call.merchant_id, conversation_id) is None:
+        raise NotFound("Conversation not found")
     # Who calls is a person of the merchant, even where people are kept by an external issuer.
     if user_id not in {None, call.principal.user_id} and not await repositories.users.is_active(
         call.merchant_id, str(user_id)
     ):
         raise InvalidContent("There is no such user", problems=(Problem("userId", "is no user of this merchant"),))
-    conversation_id = call.path["conversationId"]
     return Reply(
         await _shown(call, await repositories.conversations.assign(call.merchant_id, conversation_id, user_id))
     )

@@ -8,7 +8,8 @@ from gateway.events.streams import EventStreams
 from gateway.events.subscriber import Wanted
 from gateway.models.base import NoBody
 from gateway.models.events import EventQuery
-from gateway.routing import API, AnyRoute, Call, Reply, Route
+from gateway.paths import API
+from gateway.routing import AnyRoute, Call, Reply, Route
 
 EVENT_STREAMS: web.AppKey[EventStreams] = web.AppKey("event_streams", EventStreams)
 

@@ -4,7 +4,8 @@ from domain.message_words import asked_for
 from gateway.api.conversations import with_contacts
 from gateway.models.base import NoBody
 from gateway.models.message_search import FoundMessage, MessageSearchQuery
-from gateway.routing import API, AnyRoute, Call, Reply, Route
+from gateway.paths import API
+from gateway.routing import AnyRoute, Call, Reply, Route
 from storage.message_search import MessageFilter
 
 

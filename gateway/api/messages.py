@@ -7,8 +7,9 @@ from domain.outgoing_content import LinkAttachment
 from domain.templates import Button, QuickReply
 from gateway.models.base import NoBody
 from gateway.models.messages import MessageAnswer, MessageQuery, SendMessage, SendQuery
+from gateway.paths import API
 from gateway.principal import AGENTS
-from gateway.routing import API, AnyRoute, Call, Reply, Route
+from gateway.routing import AnyRoute, Call, Reply, Route
 from gateway.sending import Outgoing, send
 
 _PATH = f"{API}/conversations/{{conversationId}}/messages"

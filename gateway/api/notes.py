@@ -5,8 +5,9 @@ from pydantic import BaseModel
 from domain.errors import NotAllowed, NotFound
 from gateway.models.base import NoBody, NoQuery
 from gateway.models.notes import NoteAnswer, NoteQuery, NoteText
+from gateway.paths import API
 from gateway.principal import ADMINS, AGENTS
-from gateway.routing import API, AnyRoute, BodyT, Call, QueryT, Reply, Route, nothing
+from gateway.routing import AnyRoute, BodyT, Call, QueryT, Reply, Route, nothing
 from storage.notes import NoteDocument
 
 _ALL = f"{API}/conversations/{{conversationId}}/notes"

@@ -16,8 +16,9 @@ from gateway.models.segments import (
     SegmentContact,
     SegmentPreview,
 )
+from gateway.paths import API
 from gateway.principal import ADMINS
-from gateway.routing import API, AnyRoute, BodyT, Call, QueryT, Reply, Route, nothing
+from gateway.routing import AnyRoute, BodyT, Call, QueryT, Reply, Route, nothing
 from storage.segments import SegmentDocument
 
 _ONE = f"{API}/segments/{{segmentId}}"

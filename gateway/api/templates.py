@@ -19,8 +19,9 @@ from gateway.models.templates import (
     TemplatePreview,
     TemplateQuery,
 )
+from gateway.paths import API
 from gateway.principal import ADMINS
-from gateway.routing import API, AnyRoute, Call, Reply, Route, nothing
+from gateway.routing import AnyRoute, Call, Reply, Route, nothing
 from storage.templates import TemplateDocument, TemplateFields
 
 _ONE = f"{API}/templates/{{templateId}}"

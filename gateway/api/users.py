@@ -7,8 +7,9 @@ from domain.roles import check_does_not_rise, check_may_manage, known_roles
 from gateway.models.base import NoBody, NoQuery
 from gateway.models.users import ChangeUser, InvitedUser, InviteUser, PasswordReset, UserAnswer, UserQuery
 from gateway.password_change import issue_reset_token
+from gateway.paths import API
 from gateway.principal import ADMINS
-from gateway.routing import API, AnyRoute, BodyT, Call, QueryT, Reply, Route
+from gateway.routing import AnyRoute, BodyT, Call, QueryT, Reply, Route
 from storage.users import UserDocument, UserFilter
 
 _ONE = f"{API}/users/{{userId}}"

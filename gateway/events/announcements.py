@@ -17,7 +17,8 @@ from storage.client import Document
 
 log = structlog.get_logger()
 
-_NAMES = ("username", "displayName")
+#: What is shown of the contact of a document.
+CONTACT_NAMES = ("username", "displayName")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,9 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
+    """A change that is an event."""
+
     kind: Kind
     event: str
     change: Change
@@ -55,7 +58,7 @@ async def announce(
     Raises:
         PyMongoError: when the database can't be reached.
     """
-    found = list(_coalesced(batch))
+    found = list(coalesced(batch))
     documents: dict[tuple[str, str], Document] = {}
     if merchants:
         for name, kind in KINDS.items():
@@ -63,7 +66,7 @@ async def announce(
             if ids:
                 read = await changes.read(name, ids, merchants)
                 documents |= {(name, key): document for key, document in read.items()}
-    shown: list[tuple[_Found, Document]] = []
+    shown: list[tuple[Found, Document]] = []
     for each in found:
         known = each.change.inserted if _is_known(each.change, as_they_were) else None
         document = known or documents.get((each.kind.collection, each.change.id))
@@ -72,20 +75,21 @@ async def announce(
     contact_ids = {document["contactId"] for each, document in shown if each.kind.with_contact}
     contacts: dict[str, Document] = {}
     if contact_ids:
-        contacts = await changes.read_fields("contacts", contact_ids, merchants, _NAMES)
+        contacts = await changes.read_fields("contacts", contact_ids, merchants, CONTACT_NAMES)
     made = (_announcement(each, document, contacts) for each, document in shown)
     return [announcement for announcement in made if announcement is not None]
 
 
-def _coalesced(batch: Sequence[Change]) -> Iterator[_Found]:
-    last: dict[tuple[str, str, str], _Found] = {}
+def coalesced(batch: Sequence[Change]) -> Iterator[Found]:
+    """Yield the changes of a batch that are events: the last one of several of a document that are the same event."""
+    last: dict[tuple[str, str, str], Found] = {}
     for change in batch:
         kind = KINDS[change.collection]
         event = kind.event_of(change)
         if event is not None:
             key = (change.collection, change.id, event)
             last.pop(key, None)
-            last[key] = _Found(kind, event, change)
+            last[key] = Found(kind, event, change)
     yield from last.values()
 
 
@@ -93,20 +97,25 @@ def _is_known(change: Change, as_they_were: bool) -> bool:
     return as_they_were and change.inserted is not None
 
 
-def _announcement(found: _Found, document: Document, contacts: dict[str, Document]) -> Announcement | None:
-    whole = document
-    if found.kind.with_contact:
-        whole = {**document, "contact": contacts.get(document["contactId"], {})}
+def _announcement(found: Found, document: Document, contacts: dict[str, Document]) -> Announcement | None:
+    contact = contacts.get(document["contactId"]) if found.kind.with_contact else None
+    data = rest_answer(found.kind, document, contact)
+    if data is None:
+        return None
+    position = found.change.position
+    # A campaign need not belong to one account.
+    account_id = document["accountId"] or ""
+    return Announcement(document["merchantId"], account_id, found.event, position, frame(position, found.event, data))
+
+
+def rest_answer(kind: Kind, document: Document, contact: Document | None) -> bytes | None:
+    """Return what REST answers for a document, as JSON; nothing for one that is not as it should be."""
+    whole = {**document, "contact": contact or {}} if kind.with_contact else document
     try:
-        answer = found.kind.answer.model_validate(whole)
+        answer = kind.answer.model_validate(whole)
     except ValidationError as error:
         # One document that is not as it should be must not silence all others; the error's text would show it.
         UNHANDLED_ERRORS.labels(error=type(error).__name__).inc()
-        log.warning(
-            "events.not_shown", collection=found.kind.collection, id=found.change.id, problems=error.error_count()
-        )
+        log.warning("events.not_shown", collection=kind.collection, id=document["_id"], problems=error.error_count())
         return None
-    position = found.change.position
-    data = frame(position, found.event, dumps(answer.model_dump(by_alias=True)))
-    # A campaign need not belong to one account.
-    return Announcement(document["merchantId"], document["accountId"] or "", found.event, position, data)
+    return dumps(answer.model_dump(by_alias=True))

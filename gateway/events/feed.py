@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import structlog
 from pymongo.errors import PyMongoError
@@ -23,21 +22,14 @@ from gateway.events.announcements import announce
 from gateway.events.subscriber import Subscriber
 from gateway.metrics import UNHANDLED_ERRORS
 from storage.change_position import Position
-from storage.changes import Change, Changes, ChangesFrom, HistoryLost
+from storage.change_reader import Broken, ChangeReader, Read
+from storage.changes import Change, Changes, HistoryLost
 
 log = structlog.get_logger()
 
 _OPEN_S = 5.0
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
-_BATCH = 500
-
-
-@dataclass(frozen=True, slots=True)
-class _Broken:
-    """The stream has ended with an error."""
-
-    error: Exception
 
 
 @dataclass(slots=True)
@@ -53,9 +45,6 @@ class _Run:
     offered: Position | None = None
     is_over: bool = False
     task: asyncio.Task[None] | None = None
-
-
-_Read: TypeAlias = Change | Position | _Broken
 
 
 class Feed:
@@ -160,14 +149,14 @@ class Feed:
                     subscriber.reset(position)
             run.offered = position
             run.opened.set()
-            reader = _Reader(stream)
+            reader = ChangeReader(stream)
             try:
                 while not run.is_over:
                     await self._hand_out(await reader.taken(), run)
             finally:
                 await reader.stop()
 
-    async def _hand_out(self, batch: list[_Read], run: _Run) -> None:
+    async def _hand_out(self, batch: list[Read], run: _Run) -> None:
         changes = [each for each in batch if isinstance(each, Change)]
         positions = [*(change.position for change in changes), *(each for each in batch if isinstance(each, Position))]
         if positions:
@@ -185,39 +174,8 @@ class Feed:
                 subscriber.advance(position)
             run.offered = position
         for each in batch:
-            if isinstance(each, _Broken):
+            if isinstance(each, Broken):
                 raise each.error
 
     def _everybody(self) -> list[Subscriber]:
         return [subscriber for subscribers in self._subscribers.values() for subscriber in subscribers]
-
-
-class _Reader:
-    """Reads a stream ahead of who takes from it, up to a batch."""
-
-    def __init__(self, stream: ChangesFrom) -> None:
-        self._stream = stream
-        self._read: asyncio.Queue[_Read] = asyncio.Queue(_BATCH)
-        self._is_over = False
-        self._task = asyncio.create_task(self._read_all())
-
-    async def taken(self) -> list[_Read]:
-        """Return everything that was read, as soon as there is something."""
-        batch = [await self._read.get()]
-        while not self._read.empty():
-            batch.append(self._read.get_nowait())
-        return batch
-
-    async def stop(self) -> None:
-        """Read no more."""
-        self._is_over = True
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _read_all(self) -> None:
-        try:
-            while not self._is_over:
-                change = await self._stream.next()
-                await self._read.put(self._stream.position if change is None else change)
-        except Exception as error:  # noqa: BLE001  # raised where the stream is followed
-            await self._read.put(_Broken(error))

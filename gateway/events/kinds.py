@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from gateway.models.base import AnswerModel, DocumentId
 from gateway.models.campaigns import CampaignState
 from gateway.models.conversations import ConversationAnswer
+from gateway.models.flow_executions import ExecutionState
 from gateway.models.messages import MessageAnswer
 from storage.changes import Change, Watched
 
@@ -109,6 +110,8 @@ KINDS: Mapping[str, Kind] = {
             named=(
                 Named("conversation.closed", "status", "closed"),
                 Named("conversation.assigned", "assignedToUserId"),
+                Named("conversation.escalated", "escalated", True),
+                Named("conversation.handed_back", "escalated", False),
             ),
             otherwise="conversation.updated",
         ),
@@ -118,6 +121,17 @@ KINDS: Mapping[str, Kind] = {
             answer=CampaignState,
             named=(Named("campaign.moved", "status"),),
             otherwise="campaign.updated",
+        ),
+        Kind(
+            "flowExecutions",
+            created="execution.started",
+            answer=ExecutionState,
+            named=(
+                Named("execution.completed", "status", "completed"),
+                Named("execution.failed", "status", "failed"),
+                Named("execution.cancelled", "status", "cancelled"),
+                Named("execution.resumed", "status", "running"),
+            ),
         ),
         Kind("erasureReceipts", created="contact.erased", answer=ErasedContact),
     )

@@ -10,11 +10,12 @@ from prometheus_client import Gauge
 
 from config.settings import Settings
 from domain.errors import LimitExceeded, Unavailable
+from gateway.authentication import authenticated, check_allowed
 from gateway.events.feed import Feed
 from gateway.events.kinds import KINDS
 from gateway.events.stream import EventStream, Sources
 from gateway.events.subscriber import Wanted
-from gateway.middlewares.authentication import authenticated
+from gateway.routing import route_of
 from storage.changes import Changes
 from storage.client import Database
 
@@ -57,7 +58,7 @@ class EventStreams:
             if self._is_closed:
                 raise Unavailable("The gateway is being stopped", retry_after_s=_RETRY_S)
             sources = Sources(self._feed, self._changes, own.gate)
-            stream = EventStream(request, wanted, sources, self._settings, lambda: authenticated(request))
+            stream = EventStream(request, wanted, sources, self._settings, lambda: _check_still_allowed(request))
             own.streams.add(stream)
             try:
                 return await stream.run()
@@ -89,3 +90,9 @@ class EventStreams:
             own.count -= 1
             if not own.count:
                 self._merchants.pop(merchant_id, None)
+
+
+async def _check_still_allowed(request: web.Request) -> None:
+    principal, route = await authenticated(request), route_of(request)
+    if route is not None:
+        check_allowed(principal, route)

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import re
 
-import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from config.origin import REQUEST
 from domain.ids import new_id
 from gateway.answers import REQUEST_ID
 
@@ -18,8 +18,12 @@ async def request_id(request: web.Request, handler: Handler) -> web.StreamRespon
     """Take the caller's id for the request, or make one; every log line about the request has it."""
     given = request.headers.get(HEADER, "")
     request[REQUEST_ID] = given if _FORM.fullmatch(given) else new_id()
-    with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
+    # Requests of one connection share a context.
+    former = REQUEST.set(request[REQUEST_ID])
+    try:
         return await handler(request)
+    finally:
+        REQUEST.reset(former)
 
 
 async def add_request_id(request: web.Request, response: web.StreamResponse) -> None:

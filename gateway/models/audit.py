@@ -27,7 +27,11 @@ class AuditActor(AnswerModel):
 
 
 class AuditEntryAnswer(AnswerModel):
-    """One change: `targets` are the ids of the path by name, `address` is where the request came from."""
+    """One change.
+
+    `targets` are the ids of the path by name, `createdId` is that of what was made, `fields` are the names of what the
+    request's body gave, and `address` is where it came from.
+    """
 
     id: DocumentId
     merchant_id: str
@@ -35,6 +39,8 @@ class AuditEntryAnswer(AnswerModel):
     actor: AuditActor
     action: str
     targets: dict[str, str]
+    created_id: str | None = None
+    fields: Annotated[list[str], Field(default_factory=list)]
     request_id: str
     address: str
     status: int

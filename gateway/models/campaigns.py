@@ -11,13 +11,13 @@ from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt, 
 from domain.campaign_state import CampaignStatus
 from domain.contact_fields import LONGEST_TEXT
 from domain.templates import MOST_VARIABLES
+from domain.variants import CONTROL, ONLY_VARIANT
 from gateway.models.base import AnswerModel, DocumentId, InputModel
 from gateway.models.moments import Moment
 from gateway.models.names import Name
 from gateway.models.paging import Paging
 from gateway.models.templates import VariableName
 from gateway.models.zones import TimeZoneName
-from storage.campaign_documents import CONTROL, ONLY_VARIANT
 from storage.campaigns import CampaignType
 
 MOST_SEGMENTS = 50

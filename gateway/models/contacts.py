@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from domain import contact_fields
 from domain.contact_fields import MOST_ATTRIBUTES, MOST_TAGS, AttributeValue
@@ -69,7 +69,13 @@ class ContactQuery(Paging):
 
     account_id: str | None = None
     tags: Annotated[str, Field(max_length=65 * MOST_TAGS, description="Comma-separated; all must be there.")] = ""
-    search: Annotated[str, Field(max_length=100, description="Beginnings of words of the names.")] = ""
+    search: Annotated[
+        str,
+        Field(
+            max_length=100,
+            description="Beginnings of words of the names, and what stands between them; case and accents don't count.",
+        ),
+    ] = ""
 
     @property
     def wanted_tags(self) -> tuple[str, ...]:
@@ -155,7 +161,15 @@ ConsentSource = Annotated[
 ]
 
 
-class ChangeContact(InputModel):
+class _ProvesConsent(InputModel):
+    @model_validator(mode="after")
+    def _source_of_something(self) -> Self:
+        if "consent_source" in self.model_fields_set and "consent" not in self.model_fields_set:
+            raise ValueError("consentSource says how a consent is known: consent must be given with it")
+        return self
+
+
+class ChangeContact(_ProvesConsent):
     """What to change; what isn't given stays. Attributes are changed one by one, `null` removes one."""
 
     display_name: DisplayName = Field(default_factory=str)
@@ -182,7 +196,7 @@ class MergeContacts(InputModel):
     contact_id: Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class ContactRow(InputModel):
+class ContactRow(_ProvesConsent):
     """A user of X to make known to an account, as one row of an import says it."""
 
     twitter_user_id: TwitterUserId
@@ -260,5 +274,9 @@ class ContactExport(AnswerModel):
     campaign_recipients: list[dict[str, object]]
     tracked_links: list[dict[str, object]]
     flow_executions: list[dict[str, object]]
+    flow_events: list[dict[str, object]]
+    segment_members: list[dict[str, object]]
     conversation_notes: list[dict[str, object]]
+    ai_sessions: list[dict[str, object]]
+    webhook_deliveries: list[dict[str, object]]
     waiting_events: Annotated[list[dict[str, object]], Field(description="Received, and not processed yet.")]

@@ -68,8 +68,16 @@ class ContactNameAnswer(AnswerModel):
     display_name: str | None = None
 
 
+class EscalationAnswer(AnswerModel):
+    """Why people are to take over, since when, and who saw to it: `bot`, or a user's id."""
+
+    reason: str
+    at: datetime
+    by: str
+
+
 class ConversationAnswer(AnswerModel):
-    """One dialogue with a contact."""
+    """One dialogue with a contact; `escalation` is there while it is escalated."""
 
     id: DocumentId
     contact_id: str
@@ -84,6 +92,7 @@ class ConversationAnswer(AnswerModel):
     closed_at: datetime | None
     close_reason: str | None
     escalated: bool = False
+    escalation: EscalationAnswer | None = None
     note_count: int = 0
     contact: ContactNameAnswer
 
@@ -108,6 +117,10 @@ class UnreadAnswer(AnswerModel):
 
 
 class ConversationDetails(ConversationAnswer):
-    """One dialogue with its newest messages, oldest first; `null` where they weren't asked for."""
+    """One dialogue with its newest messages, oldest first; `null` where they weren't asked for.
+
+    `hasOlderMessages`: there are more than these, which `…/messages` lists.
+    """
 
     messages: list[MessageAnswer] | None
+    has_older_messages: bool

@@ -39,7 +39,7 @@ class AttachmentInput(InputModel):
 class SendMessage(InputModel):
     """What to say. Its length is no matter of the schema: the API document has 400 for a text that is too long."""
 
-    content: Annotated[str, Field(min_length=1)]
+    content: Annotated[str, Field(min_length=1, pattern=r"\S", description="Not blank.")]
     type: MessageType = "text"
     attachments: Annotated[list[AttachmentInput], Field(max_length=1, description="X takes one per message.")] = Field(
         default_factory=list

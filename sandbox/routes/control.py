@@ -19,6 +19,7 @@
 - `GET /sandbox/deliveries`: what was delivered and how it was answered; `account, kind, key, outcome, skip, take`.
 - `GET, POST /sandbox/load` `{count, rate, customers?, accounts?}`: a load of customer messages, and its progress.
 
+The model server has a control API of its own under `/sandbox/model`: see `sandbox.model.control`.
 Beside it, `GET /sandbox/web/…` stands in for example.com: a small file of the kind that the name ends in, else a page.
 
 A wrong body is answered 400 `{"error": …}`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandbox.body import JsonObject, as_list, as_number, as_object, as_text
 from sandbox.events import Event, Kind
-from sandbox.faults import WrongFault
+from sandbox.fault_orders import WrongFault
 from sandbox.limits import WINDOWS, Rule
 from sandbox.load import Load, drive
 from sandbox.people import User

@@ -11,7 +11,9 @@ from datetime import datetime
 from typing import Any
 
 import aiohttp
+import pytest
 
+from actors import campaign
 from actors.account import AccountActor
 from actors.campaign import CampaignActor
 from actors.clients.x_transport import open_session
@@ -19,10 +21,11 @@ from actors.kinds import actor_factories
 from actors.runtime.host import ActorHost
 from actors.runtime.system import LocalActors
 from config.settings import Settings
+from domain.account_key import AccountKey
 from domain.clock import SystemClock, Waker
 from domain.events import EventKind, Profile, XEvent
 from domain.ids import new_id
-from domain.ingestion import AccountKey, Ingestion
+from domain.ingestion import Ingestion
 from sandbox.server import running
 from sandbox.world import World
 from storage.accounts import Accounts, Identity, Tokens
@@ -31,6 +34,7 @@ from storage.client import Client, Database, Document
 from storage.encryption import key_ring
 from storage.segments import SegmentDocument, Segments
 from storage.templates import Templates
+from tests.actors.crash import crash, telling
 
 MERCHANT = "merchant-1"
 
@@ -142,32 +146,15 @@ class Stage:
         settings = self.settings.model_copy(update=changes)
         host = self.host = ActorHost({})
 
-        def tell(kind: str, key: str, method: str, *args: object) -> None:
-            LocalActors(host).call(kind, key, method, args, {}, 60).add_done_callback(  # type: ignore[attr-defined]
-                lambda told: told.cancelled() or told.exception()
-            )
-
         host._factories = actor_factories(
-            settings, self.client, self.database, self.session, self.clock, self.epoch, tell
+            settings, self.client, self.database, self.session, self.clock, self.epoch, telling(LocalActors(host))
         )
         return LocalActors(host)
 
     def kill(self) -> None:
         """End the host as a crash does: nothing more is written or sent by it."""
         assert self.host is not None
-        for activation in self.host._activations.values():
-            actor: Any = activation.actor
-            if isinstance(actor, AccountActor):
-                for task in actor._tasks:
-                    task.cancel()
-                actor._doubts.close()
-                if actor._wake:
-                    actor._wake.cancel()
-                actor._fenced = True
-            elif actor._work is not None:
-                actor._work.cancel()
-        for turn in self.host._tasks:
-            turn.cancel()
+        crash(self.host)
         self.host = None
 
     async def stop(self) -> None:
@@ -182,10 +169,25 @@ class Stage:
         """Do what a host does when it starts: wake what has work."""
         assert self.host is not None
         actors = LocalActors(self.host)
-        for campaign in await self.database["campaignRuns"].distinct("campaignId"):
-            await actors.ref(CampaignActor, campaign).follow()
+        for campaign_id in await self.database["campaignRuns"].distinct("campaignId"):
+            await actors.ref(CampaignActor, campaign_id).follow()
         for account in self.accounts:
             await actors.ref(AccountActor, account.id).resume()
+
+    async def start_slowly(self, contacts: int) -> tuple[str, CampaignActor]:
+        """Start a campaign to so many contacts, and return when some of them have got it, but by far not all."""
+        await self.contacts(await self.account(), contacts)
+        self.fault("slow", seconds=0.05)
+        campaign_id = await self.campaign()
+        self.start()
+        actor = self.actor(campaign_id)
+        await actor.start(MERCHANT)
+
+        async def some_sent() -> bool:
+            return len(self.in_x()) > 3
+
+        await self.until(some_sent)
+        return campaign_id, actor
 
     # --- what came of it
 
@@ -253,6 +255,9 @@ async def open_stage(
         changes["x_messages_per_day"] = 60_000
     async with running(world) as url, open_session() as session:
         changes["x_api_base_url"] = url
-        stage = Stage(client, database, settings.model_copy(update=changes), world, session, clock)
-        yield stage
-        await stage.stop()
+        with pytest.MonkeyPatch.context() as patch:
+            # A run is found complete when it is looked at: here nobody has two seconds.
+            patch.setattr(campaign, "_LOOK_S", 0.05)
+            stage = Stage(client, database, settings.model_copy(update=changes), world, session, clock)
+            yield stage
+            await stage.stop()

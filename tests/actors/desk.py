@@ -21,10 +21,11 @@ from actors.clients.x_transport import open_session
 from actors.runtime.host import ActorHost
 from actors.runtime.system import LocalActors
 from config.settings import Settings
+from domain.account_key import AccountKey
 from domain.clock import SystemClock
 from domain.events import EventKind, XEvent
 from domain.ids import new_id
-from domain.ingestion import AccountKey, Ingestion
+from domain.ingestion import Ingestion
 from sandbox.server import running
 from sandbox.world import World
 from storage.accounts import Accounts, Identity, Tokens
@@ -35,6 +36,7 @@ from storage.client import Client, Database, Document
 from storage.encryption import key_ring
 from storage.messages import AgentMessage, Messages
 from storage.outbox import Outbox
+from tests.storage.arrivals import messages_counted
 
 SHOP = "100"
 ACCOUNT = AccountKey("account-1", "merchant-1", SHOP)
@@ -177,13 +179,12 @@ class Desk:
         return found
 
     async def counted(self, conversation_id: str) -> tuple[int, int, int]:
-        """Return how many sent messages the contact, the conversation and the month count."""
+        """Return how many sent messages the contact, the conversation and the rollups count."""
         conversation = await self.database["conversations"].find_one({"_id": conversation_id})
         assert conversation is not None
         contact = await self.database["contacts"].find_one({"_id": conversation["contactId"]})
         assert contact is not None
-        month = sum([m["count"] async for m in self.database["messageCounts"].find({})])
-        return contact["messagesSent"], conversation["messageCount"] - 1, month
+        return contact["messagesSent"], conversation["messageCount"] - 1, await messages_counted(self.database)
 
     # --- X
 

@@ -203,9 +203,9 @@ async def test_a_message_that_was_withdrawn_is_not_sent(desk: Desk) -> None:
 async def test_a_database_that_fails_before_the_call_delays_the_message_and_what_is_behind_it(desk: Desk) -> None:
     conversation = await desk.customer()
     now = CLOCK.now()
-    messages = [await desk.queue(f"text {n}", conversation, now + timedelta(milliseconds=n)) for n in range(3)]
     actor = desk.start()
     await actor.limits()
+    messages = [await desk.queue(f"text {n}", conversation, now + timedelta(milliseconds=n)) for n in range(3)]
     async with failing(desk.client, ["findAndModify"], {"times": 1}, errorCode=8):
         outcomes = await asyncio.gather(*(actor.deliver(message_id) for message_id in messages))
     assert outcomes == ["sent"] * 3
@@ -214,9 +214,10 @@ async def test_a_database_that_fails_before_the_call_delays_the_message_and_what
 
 async def test_a_budget_that_can_not_be_written_holds_the_message_back(desk: Desk) -> None:
     conversation = await desk.customer()
-    message_id = await desk.queue("text", conversation)
     actor = desk.start()
     await actor.limits()
+    # Queued after the actor has taken up what waited: it sends this one when it is told.
+    message_id = await desk.queue("text", conversation)
     namespace = f"{desk.database.name}.accountActors"
     # The write fails, and so does finding out whether it was written.
     async with failing(desk.client, ["update", "findAndModify"], "alwaysOn", errorCode=8, namespace=namespace):
@@ -230,9 +231,9 @@ async def test_a_budget_that_can_not_be_written_holds_the_message_back(desk: Des
 
 async def test_a_budget_whose_write_was_lost_on_the_way_back_is_no_takeover(desk: Desk) -> None:
     conversation = await desk.customer()
-    message_id = await desk.queue("text", conversation)
     actor = desk.start()
     await actor.limits()
+    message_id = await desk.queue("text", conversation)
     unsure = {"code": 64, "errmsg": "waiting for replication timed out", "codeName": "WriteConcernFailed"}
     async with failing(desk.client, ["update"], {"times": 1}, writeConcernError=unsure):
         assert await actor.deliver(message_id) == "sent"

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
-from config.settings import Settings
 from domain.errors import Conflict, InvalidRequest, NotFound
 from storage.campaign_recipients import CampaignRecipients, Delay, Taken
 from storage.campaign_runs import CampaignRuns, Moved
-from storage.client import Client, Database, Session, session_of
-from tests.actors.campaign_stage import MERCHANT, Stage, open_stage
-
-
-@pytest.fixture
-async def stage(client: Client, database: Database, settings: Settings) -> AsyncIterator[Stage]:
-    async with open_stage(client, database, settings) as stage:
-        yield stage
+from storage.client import Session, session_of
+from tests.actors.campaign_stage import MERCHANT, Stage
 
 
 async def test_everybody_gets_the_message_once(stage: Stage) -> None:
@@ -66,17 +58,7 @@ async def test_an_audience_of_nobody_is_done_at_once(stage: Stage) -> None:
 
 
 async def test_a_pause_holds_back_all_that_is_not_under_way(stage: Stage) -> None:
-    await stage.contacts(await stage.account(), 40)
-    stage.fault("slow", seconds=0.05)
-    campaign_id = await stage.campaign()
-    stage.start()
-    actor = stage.actor(campaign_id)
-    await actor.start(MERCHANT)
-
-    async def some_sent() -> bool:
-        return len(stage.in_x()) > 3
-
-    await stage.until(some_sent)
+    campaign_id, actor = await stage.start_slowly(40)
     await actor.pause(MERCHANT)
     held = await stage.statuses(campaign_id)
     assert held["pending"] > 0
@@ -94,17 +76,7 @@ async def test_a_pause_holds_back_all_that_is_not_under_way(stage: Stage) -> Non
 
 
 async def test_who_has_got_nothing_by_the_cancellation_gets_nothing(stage: Stage) -> None:
-    await stage.contacts(await stage.account(), 40)
-    stage.fault("slow", seconds=0.05)
-    campaign_id = await stage.campaign()
-    stage.start()
-    actor = stage.actor(campaign_id)
-    await actor.start(MERCHANT)
-
-    async def some_sent() -> bool:
-        return len(stage.in_x()) > 3
-
-    await stage.until(some_sent)
+    campaign_id, actor = await stage.start_slowly(40)
     await actor.cancel(MERCHANT)
     assert (await stage.state(campaign_id))["status"] == "cancelled"
 

@@ -17,10 +17,11 @@ import pytest
 from actors.account import AccountActor
 from actors.runtime.system import LocalActors
 from config.settings import Settings
+from domain.account_key import AccountKey
 from domain.clock import ManualClock, SystemClock
 from domain.events import EventKind, XEvent
 from domain.ids import new_id
-from domain.ingestion import AccountKey, Ingestion
+from domain.ingestion import Ingestion
 from domain.send_windows import CAMPAIGN, Limits, SendWindows
 from storage.client import Client, Database, Document
 from storage.messages import AgentMessage, Messages

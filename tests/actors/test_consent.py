@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,22 +9,15 @@ import pytest
 
 from actors.account import AccountActor
 from actors.runtime.system import LocalActors
-from config.settings import Settings
+from domain.account_key import AccountKey
 from domain.events import EventKind, XEvent
 from domain.ids import new_id
-from domain.ingestion import AccountKey
 from storage.account_directory import AccountDirectory
-from storage.client import Client, Database
 from storage.erased_people import ErasedPeople
+from storage.flow_directory import FlowDirectory
 from storage.inbox import Inbox
 from storage.ingest import Ingest
-from tests.actors.campaign_stage import MERCHANT, Stage, open_stage
-
-
-@pytest.fixture
-async def stage(client: Client, database: Database, settings: Settings) -> AsyncIterator[Stage]:
-    async with open_stage(client, database, settings) as stage:
-        yield stage
+from tests.actors.campaign_stage import MERCHANT, Stage
 
 
 async def configure(stage: Stage, account: AccountKey, **fields: Any) -> None:
@@ -47,7 +39,14 @@ async def writes(stage: Stage, account: AccountKey, contact_id: str, text: str) 
     inbox = Inbox(stage.client, stage.database)
     await inbox.add([XEvent(new_id(), EventKind.MESSAGE, account.twitter_user_id, user_id, now, data)], now)
     erased = ErasedPeople(stage.database, stage.settings)
-    ingest = Ingest(stage.client, stage.database, AccountDirectory(stage.database), stage.clock, erased=erased)
+    ingest = Ingest(
+        stage.client,
+        stage.database,
+        AccountDirectory(stage.database),
+        stage.clock,
+        erased=erased,
+        flows=FlowDirectory(stage.database),
+    )
     ingested = await ingest.apply(await stage.database["inbox"].find({}).to_list())
     assert stage.host is not None
     for account_id in ingested.waiting_accounts:

@@ -13,7 +13,12 @@ from actors.runtime.actor import Actor
 from actors.runtime.host import ActorHost
 from config.settings import Settings
 from domain.partition import host_of, partition_of
+from storage.client import Client, Database
+from storage.flow_directory import FlowDirectory
+from storage.flow_documents import EXECUTOR
+from storage.flow_work import FlowWork
 from storage.ingest import Ingested
+from tests.storage.flow_scenes import active_flow
 
 
 class Elsewhere:
@@ -74,3 +79,37 @@ async def test_an_account_with_an_opt_out_to_confirm_is_told_at_once(settings: S
             await asyncio.sleep(0)
     assert Account.told == [("account-1", ["resume"])]
     await services.host.stop(1)
+
+
+class Taker(Actor):
+    kind = EXECUTOR
+    told: list[str]
+
+    async def take(self) -> None:
+        self.told.append(self.key)
+
+
+async def test_executors_of_contacts_whose_events_concern_flows_are_told_at_once(settings: Settings) -> None:
+    services: Any = Services(settings, 0, hosts=1)
+    Taker.told = []
+    services.host = ActorHost({EXECUTOR: Taker})
+    await services._react(Ingested(flow_contacts=frozenset({"contact-1"})))
+    async with asyncio.timeout(10):
+        while not Taker.told:
+            await asyncio.sleep(0)
+    assert Taker.told == ["contact-1"]
+    await services.host.stop(1)
+
+
+async def test_flows_that_start_by_themselves_or_were_being_worked_at_are_followed(
+    settings: Settings, client: Client, database: Database
+) -> None:
+    services: Any = Services(settings, 0, hosts=1)
+    assert await services._flows_with_work() == set()
+    flow = await active_flow(database, "segment_entered", config={"segmentId": "s"})
+    await active_flow(database, "message_received")
+    services._flow_work = FlowWork(database)
+    services._flows = directory = FlowDirectory(database)
+    await directory.read(["m1"])
+    await services._flow_work.begin("cancelling", "m1")
+    assert await services._flows_with_work() == {flow["_id"], "cancelling"}

@@ -17,6 +17,7 @@ from storage.inbox import Inbox, event_of, lane_of_event
 from storage.ingest import Ingest, Ingested
 from tests.actors.desk import failing
 from tests.storage.arrivals import START, Clock, check_counters, connect, event, everything, ingest_of, message
+from tests.storage.flow_scenes import active_flow
 
 ALL = range(LANES)
 
@@ -86,7 +87,7 @@ async def test_it_leaves_lanes_that_are_not_its_own_alone(inbox: Inbox, client: 
     await inbox.add(events, START)
     async with working(inbox, ingest_of(client, database), lanes=range(2, 5)) as ingestor:
         await ring(ingestor)
-    left = [event_of(e) for d in await everything(database, "inbox") for e in d["events"]]
+    left = [event_of(e, d["receivedAt"]) for d in await everything(database, "inbox") for e in d["events"]]
     assert left
     assert {lane_of_event(e) for e in left} == set(ALL) - {2, 3, 4}
 
@@ -109,7 +110,7 @@ async def test_a_flood_in_one_lane_starves_no_other(inbox: Inbox, client: Client
             return await super().apply(documents)
 
     usual = ingest_of(client, database)
-    ingest = Watched(client, database, usual._accounts, Clock(), erased=usual._erased)
+    ingest = Watched(client, database, usual._accounts, Clock(), erased=usual._erased, flows=usual._flows)
     ingestor = Ingestor(inbox, ingest, ALL, Clock(), batch=10, reacted=_ignore)
     with pytest.raises(asyncio.CancelledError):
         await ingestor._drain()
@@ -244,6 +245,34 @@ async def test_an_opt_out_is_reacted_to(inbox: Inbox, client: Client, database: 
         await inbox.add([message("Hello?")], START)
         await ring(ingestor)
     assert [ingested.waiting_accounts for ingested in told] == [{"account-100"}]
+
+
+async def test_a_conversation_that_the_chatbot_is_to_look_at_is_reacted_to(
+    inbox: Inbox, client: Client, database: Database
+) -> None:
+    await database["aiSettings"].insert_one({"_id": "m1", "enabled": True})
+    told: list[Ingested] = []
+    async with working(inbox, ingest_of(client, database), reacted=told.append) as ingestor:
+        await inbox.add([message("Where is my order?")], START)
+        await ring(ingestor)
+    due = {each["_id"] async for each in database["conversations"].find({"botDue": True})}
+    assert len(due) == 1
+    assert [ingested.bot_due for ingested in told] == [due]
+
+
+async def test_a_message_that_starts_a_flow_is_reacted_to_and_no_matter_for_the_chatbot(
+    inbox: Inbox, client: Client, database: Database
+) -> None:
+    await database["aiSettings"].insert_one({"_id": "m1", "enabled": True})
+    await active_flow(database, "message_received", config={"keywords": ["order"]})
+    told: list[Ingested] = []
+    async with working(inbox, ingest_of(client, database), reacted=told.append) as ingestor:
+        await inbox.add([message("Where is my order?"), message("Where is my invoice?", user="201")], START)
+        await ring(ingestor)
+    contacts = {each["twitterUserId"]: each["_id"] for each in await everything(database, "contacts")}
+    conversations = {each["twitterUserId"]: each["_id"] for each in await everything(database, "conversations")}
+    assert frozenset[str]().union(*(ingested.flow_contacts for ingested in told)) == {contacts["200"]}
+    assert frozenset[str]().union(*(ingested.bot_due for ingested in told)) == {conversations["201"]}
 
 
 async def test_it_is_behind_while_batches_are_full(

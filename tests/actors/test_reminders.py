@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from actors.runtime.actor import Actor
 from actors.runtime.host import ActorHost
@@ -65,6 +65,40 @@ async def test_everybody_is_woken_once_in_the_order_of_their_times(database: Dat
     assert sorted(n for _, _, n in bedroom.woken) == list(range(20))
 
 
+class HeldReads(Reminders):
+    """Answers what was there when it was asked, as late as it is let."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.asked, self.let = asyncio.Event(), asyncio.Event()
+
+    async def due(
+        self, partitions: range, until: datetime, limit: int, after: Reminder | None = None
+    ) -> list[Reminder]:
+        found = await super().due(partitions, until, limit, after)
+        self.asked.set()
+        await self.let.wait()
+        return found
+
+
+async def test_who_is_woken_while_reminders_are_read_is_not_woken_again(database: Database) -> None:
+    bedroom = Bedroom(database)
+    await bedroom.reminders.set(remind("s", 0.3))
+    await bedroom.service.read()
+    held = bedroom.service._store = HeldReads(database)
+    reading = asyncio.create_task(bedroom.service.read())
+    await held.asked.wait()
+    await bedroom.until_woken(1)
+    async with asyncio.timeout(60):
+        while bedroom.service._waiting:
+            await asyncio.sleep(0.01)
+    held.let.set()
+    await reading
+    assert bedroom.service._waiting == {}
+    await bedroom.service.stop()
+    assert len(bedroom.woken) == 1
+
+
 async def test_nobody_is_woken_early_or_after_a_cancellation(database: Database) -> None:
     bedroom = Bedroom(database)
     await bedroom.reminders.set(remind("later", 3600))
@@ -124,3 +158,52 @@ async def test_a_host_wakes_only_actors_of_its_own_partitions(database: Database
     await bedroom.until_woken(1)
     await bedroom.service.stop()
     assert [key for key, _, _ in bedroom.woken] == ["mine"]
+
+
+async def test_everything_that_is_due_is_read_at_once_however_much_it_is(database: Database) -> None:
+    bedroom = Bedroom(database)
+    due = remind("", -1).due_at
+    for number in range(25):
+        # Some at the very same moment: what comes after a page is told by the id then.
+        await bedroom.reminders.set(
+            Reminder("sleeper", f"s{number}", "wake", due - timedelta(number // 10), {"n": number})
+        )
+    service = ReminderService(bedroom.reminders, bedroom.host, EVERYTHING, SystemClock(), most_at_once=4)
+    await service.read()
+    await bedroom.until_woken(25)
+    await service.stop()
+    assert sorted(n for _, _, n in bedroom.woken) == list(range(25))
+
+
+async def test_no_more_are_in_memory_than_there_is_room_for(database: Database) -> None:
+    bedroom = Bedroom(database)
+    for number in range(30):
+        await bedroom.reminders.set(remind(f"s{number}", -1, n=number))
+    service = ReminderService(
+        bedroom.reminders, bedroom.host, EVERYTHING, SystemClock(), most_at_once=5, most_in_memory=10
+    )
+    most = 0
+    deliver = service._deliver
+
+    def note(reminder: Reminder) -> None:
+        nonlocal most
+        most = max(most, len(service._waiting))
+        deliver(reminder)
+
+    service._deliver = note  # type: ignore[method-assign]
+    await service.read()
+    await bedroom.until_woken(30)
+    await service.stop()
+    assert most <= 14
+    assert sorted(n for _, _, n in bedroom.woken) == list(range(30))
+
+
+async def test_reminders_of_one_moment_are_ended_together_and_each_by_itself(database: Database) -> None:
+    reminders = Reminders(database)
+    first = [remind(f"s{number}", 0) for number in range(20)]
+    for each in first:
+        await reminders.set(each)
+    moved = remind("s7", 3600)
+    await reminders.set(moved)
+    await asyncio.gather(*(reminders.done(each) for each in first))
+    assert [each["_id"] async for each in database["reminders"].find({})] == [moved.id]

@@ -46,6 +46,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 CONFIGS = ACTIONS | OTHERS
 BRANCHES = dict.fromkeys(ACTIONS, ("next", "error")) | {
+    "ai_reply": ("next", "escalated", "error"),
     "wait": ("next",),
     "wait_for_reply": ("reply", "timeout"),
     "condition": ("true", "false"),

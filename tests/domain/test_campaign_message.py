@@ -108,7 +108,7 @@ def test_a_text_that_its_links_make_too_long_can_not_be_made():
     assert made(text(f"x{fits}"), base="").links == ()
 
 
-@given(st.text("ab |\n", max_size=30), st.text(st.characters(exclude_characters="\r"), max_size=30))
+@given(st.text("ab |\n", max_size=30), st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=30))
 def test_what_a_contact_is_called_is_never_a_template(before, name):
     found = made(text(f"{before}[{{{{name}}}}]"), contact={"displayName": f"{{{{account.name}}}}{name}"}, base="")
     assert found.fields["content"] == f"{before}[{{{{account.name}}}}{name}]"

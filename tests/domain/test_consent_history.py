@@ -8,10 +8,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.account_key import AccountKey
 from domain.consent_history import MOST_FORMER, consent_fields, joined
 from domain.contact_merge import merged_fields
 from domain.events import EventKind, XEvent
-from domain.ingestion import AccountKey, Ingestion
+from domain.ingestion import Ingestion
 from tests.domain.test_contact_merge import contact as merging
 
 START = datetime(2026, 11, 2, 10, tzinfo=UTC)

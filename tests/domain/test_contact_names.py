@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.contact_names import MAX_TERMS, fold, matches, query_words, search_terms, words
+from domain.contact_names import MAX_TERMS, fold, literal_patterns, matches, query_words, search_terms, words
 
 NAMES = st.text(max_size=50)
 
@@ -65,3 +67,39 @@ def test_terms_are_bounded_distinct_and_sorted(name: str) -> None:
     terms = search_terms(name, name)
     assert len(terms) <= MAX_TERMS
     assert terms == sorted(set(terms))
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127)))
+def test_a_text_of_ascii_has_the_same_words_beside_others(text: str) -> None:
+    assert [*words(text), "中"] == list(words(f"{text} 中"))
+
+
+#: With what stands between words, of several kinds and widths.
+MARKED = st.text(
+    alphabet=st.sampled_from("abcoeđôéñłØ'-_.*%(){}[]^$\\|+? ABCdn\u0301中\uff08\uff09\uff05\uff21㈱\u2026"),
+    max_size=30,
+)
+
+
+@given(MARKED, st.data())
+def test_a_part_of_a_name_is_found_as_it_is_written_with_or_without_accents(name: str, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(name)))
+    part = name[start : data.draw(st.integers(start, len(name)))]
+    searches = [part, part.upper()]
+    if not {"㈱", "\u2026"} & set(part):
+        searches.append(fold(part))
+    for search in searches:
+        assert all(re.search(pattern, name, re.IGNORECASE) for pattern in literal_patterns(search))
+
+
+@given(MARKED, MARKED)
+def test_what_is_found_has_what_was_searched(name: str, search: str) -> None:
+    for part in search.split():
+        for pattern in literal_patterns(part):
+            if re.search(pattern, name, re.IGNORECASE):
+                assert fold(part) in fold(name)
+
+
+def test_a_search_of_words_alone_asks_for_nothing_between_them() -> None:
+    assert literal_patterns("@john doe Nguyễn") == []
+    assert len(literal_patterns(" ".join(f"{number}-" for number in range(20)))) == 8

@@ -17,12 +17,14 @@ from domain.flow_execution import (
     MOST_HEARD,
     MOST_VISITS,
     advance,
+    listens,
     outstanding,
     retry_delay,
 )
 from domain.flow_graph import Flow, read_flow
 from domain.flow_nodes import HttpRequest, SendMessage, StartFlow
 from domain.flow_state import (
+    Cancelled,
     Effect,
     EffectFailed,
     EffectKey,
@@ -32,6 +34,7 @@ from domain.flow_state import (
     HistoryEntry,
     Replied,
     Reply,
+    Retried,
     Started,
     Step,
     Surroundings,
@@ -390,3 +393,97 @@ def test_any_sound_flow_ends_or_waits_and_a_repeated_step_is_the_same(body: dict
     assert len(set(tries)) == len(tries)
     ends = [entry.visit for entry in run.history if entry.outcome in {"done", "failed"}]
     assert ends == list(range(1, run.execution.visit + (run.execution.status != "running")))
+
+
+def test_an_answer_that_went_to_people_takes_their_branch_and_ends_without_one() -> None:
+    flow = read_flow(MANUAL, [node("a", "ai_reply"), node("b", "add_tag")], [link("a", "b", "escalated")])
+    run = Run(flow)
+    run.take(EffectSucceeded(START, run.effects[0].key, branch="escalated"))
+    assert (run.execution.node_id, run.told) == ("b", [("a", "done", "escalated")])
+    run = Run(chain(node("a", "ai_reply"), node("b", "add_tag")))
+    run.take(EffectSucceeded(START, run.effects[0].key, branch="escalated"))
+    assert run.execution.status == "completed"
+
+
+def test_a_cancelled_execution_stays_where_it_is_and_hears_nothing_more() -> None:
+    run = Run(chain(node("a", "wait"), node("b", "end")))
+    run.take(Cancelled(START))
+    assert (run.execution.status, run.execution.node_id, run.execution.waiting) == ("cancelled", "a", None)
+    assert run.told == [("a", "waiting", None), ("a", "cancelled", None)]
+    before = run.execution
+    for event in (Cancelled(START), Retried(START), TimeReached(START + timedelta(days=1))):
+        assert run.take(event) == Step(before)
+
+
+def test_a_failed_execution_comes_to_its_node_again_when_it_is_retried() -> None:
+    run = Run(chain(node("a", "http_request"), node("b", "send_message", delay=30)))
+    run.fail("broken", final=True)
+    run.take(Retried(START))
+    assert (run.execution.status, run.execution.failure, run.execution.visit) == ("running", None, 2)
+    assert run.effects[-1].key == EffectKey("e1", "a", 2)
+    # What is told of the visit that failed is too late.
+    assert run.take(EffectSucceeded(START, EffectKey("e1", "a", 1))) == Step(run.execution)
+    run.succeed()
+    run.wake()
+    run.fail("refused", final=True)
+    run.take(Retried(START))
+    # The message is not delayed a second time.
+    assert run.effects[-1].key == EffectKey("e1", "b", 4)
+    run.succeed()
+    assert run.execution.status == "completed"
+    for event in (Retried(START), Cancelled(START)):
+        assert run.take(event) == Step(run.execution)
+
+
+def test_an_execution_that_made_too_many_visits_makes_no_more_by_a_retry() -> None:
+    for kind in ("send_message", "http_request"):
+        failed = replace(NEW, status="failed", node_id="a", visit=MOST_VISITS, failure="x")
+        step = advance(chain(node("a", kind)).graph, failed, Retried(START), LEAST_CHANCE)
+        assert (step.execution.status, step.execution.failure) == ("failed", "too_many_visits")
+
+
+def test_an_execution_listens_from_its_message_to_the_next() -> None:
+    run = Run(
+        chain(
+            node("before", "http_request"),
+            node("ask", "send_message", delay=5),
+            node("pause", "wait"),
+            node("wait", "wait_for_reply"),
+            node("thank", "send_message"),
+            node("done", "end"),
+        )
+    )
+    heard = [listens(run.graph, run.execution)]
+    run.succeed()
+    heard.append(listens(run.graph, run.execution))  # the delay
+    run.wake()
+    heard.append(listens(run.graph, run.execution))  # on its way
+    run.succeed()
+    heard.append(listens(run.graph, run.execution))  # the pause
+    run.wake()
+    heard.append(listens(run.graph, run.execution))
+    run.say("m1")
+    heard.append(listens(run.graph, run.execution))
+    assert heard == [False, False, True, True, True, False]
+
+
+@settings(max_examples=200)
+@given(body=sound_flows(), data=st.data())
+def test_what_an_execution_does_not_listen_for_changes_nothing_of_its_way(body: dict[str, Any], data: Any) -> None:
+    run, deaf = Run(read_flow(**body)), Run(read_flow(**body))
+    for number in range(25):
+        if run.execution.waiting is None:
+            break
+        if listens(run.graph, run.execution):
+            reply = Replied(run.now, Reply(f"m{number}", "hm"))
+            run.take(reply)
+            deaf.take(reply)
+        else:
+            run.say(f"m{number}", "hm")
+        assert run.execution.waiting == deaf.execution.waiting
+        if run.execution.waiting is not None:
+            event = drawn_event(data, run, -1) if data.draw(st.booleans()) else TimeReached(run.now)
+            if not isinstance(event, Replied):
+                run.take(event)
+                deaf.take(event)
+    assert run.told == deaf.told

@@ -55,6 +55,11 @@ def test_fields_are_read_with_their_defaults() -> None:
     assert config_of("http_request", url="https://example.com", method="POST", headers={"X-Key": "1"}, body="{}") == (
         HttpRequest("https://example.com", "POST", {"X-Key": "1"}, "{}")
     )
+    secret = config_of(
+        "http_request", url="https://example.com/{{ a }}", secretHeaders={"X-A": {"sealed": "v1"}, "X-B": "b"}
+    )
+    assert secret == HttpRequest("https://example.com/{{ a }}", secret_headers={"X-A": "v1", "X-B": "b"})
+    assert "v1" not in repr(secret)
     assert config_of("send_message", templateId="t", delay=5, variables={"code": "A1", "n": 2, "gone": None}) == (
         SendMessage("t", 5, {"code": "A1", "n": 2, "gone": None})
     )
@@ -115,6 +120,9 @@ def test_fields_are_read_with_their_defaults() -> None:
         ("http_request", {"url": "https://example.com", "headers": {"Host": "x"}}, "headers.Host"),
         ("http_request", {"url": "https://example.com", "headers": {"X": "a\r\nY: b"}}, "headers.X"),
         ("http_request", {"url": "https://example.com", "headers": {"a b": "c"}}, "headers.a b"),
+        ("http_request", {"url": "https://example.com", "secretHeaders": {"a b": "c"}}, "secretHeaders.a b"),
+        ("http_request", {"url": "https://example.com", "secretHeaders": {"A": "c", "a": "d"}}, "secretHeaders.a"),
+        ("http_request", {"url": "https://{{ a / b }}.com", "secretHeaders": {"A": "c"}}, "url"),
         ("http_request", {"url": "https://example.com", "headers": {f"x{n}": "1" for n in range(11)}}, "headers"),
         ("start_flow", {}, "flowId"),
         ("end", {"reason": "x"}, "reason"),

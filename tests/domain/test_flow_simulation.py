@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from domain.flow_simulation import (
     simulate,
 )
 from domain.flow_state import (
+    Effect,
     EffectFailed,
     EffectSucceeded,
     Event,
@@ -48,6 +50,22 @@ def test_the_example_of_the_seed_takes_a_day() -> None:
     assert [(each.effect.key.node_id, each.at) for each in found.effects] == [
         ("node-1", START),
         ("node-3", START + timedelta(days=1)),
+    ]
+
+
+def test_what_is_refused_fails_at_once_as_the_contact_is_by_then() -> None:
+    graph = chain(node("first", "add_tag"), node("tag", "add_tag", tag="gold"), node("second", "remove_tag")).graph
+
+    def refuses(effect: Effect, contact: Mapping[str, Any], at: datetime) -> str | None:
+        assert at == START
+        return "is_gold" if "gold" in contact["tags"] and effect.key.node_id == "second" else None
+
+    found = simulate(graph, NEW, START, Script(CONTACT, refuses=refuses))
+    assert (found.execution.status, found.execution.failure) == ("failed", "is_gold")
+    assert [(each.node_id, each.outcome, each.error) for each in found.path] == [
+        ("first", "done", None),
+        ("tag", "done", None),
+        ("second", "failed", "is_gold"),
     ]
 
 

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.account_key import AccountKey
 from domain.consent import DEFAULT_CONFIRMATION, words_of
 from domain.contact_names import search_terms
+from domain.conversation_drafts import new_conversation, seen
+from domain.draft import Draft
 from domain.events import EventKind, Profile, XEvent
-from domain.ingestion import AccountKey, Draft, Ingestion, activity_id, new_conversation, seen
+from domain.ingestion import Ingestion, activity_id
 
 ACCOUNT = AccountKey("a1", "m1", "100")
 START = datetime(2026, 11, 2, 10, tzinfo=UTC)
@@ -207,6 +210,14 @@ def test_counters_equal_a_recount_and_each_contact_has_one_open_conversation(eve
         assert conversation["lastInboundAt"] == (max(inbound) if inbound else None)
     assert len({c["twitterUserId"] for c in store.contacts.values()}) == len(store.contacts)
     assert not [x_id for x_id, n in Counter(m["twitterMessageId"] for m in seen).items() if n > 1]
+
+
+def test_the_first_interaction_of_a_contact_that_was_made_by_hand_is_its_first_and_its_last() -> None:
+    store = Store()
+    store.ingest([message(minutes=0)])
+    store.contact().update(firstInteractionAt=None, lastInteractionAt=None)
+    store.ingest([message(minutes=5)])
+    assert (store.contact()["firstInteractionAt"], store.contact()["lastInteractionAt"]) == (at(5), at(5))
 
 
 @given(st.permutations([0, 5, 10, 15]))

@@ -167,8 +167,36 @@ def test_what_is_no_template_or_too_large_a_one_is_refused(content: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("{{ name | escape }}", "Ann &amp; &lt;Bob&gt;"),
+        ("{{ '&lt; &' | escape_once }}", "&lt; &amp;"),
+        ("{{ 'a%20b+c' | url_decode }}", "a b c"),
+        ("{% capture x %}a\nb{% endcapture %}{{ x | newline_to_br }}", "a<br />\nb"),
+        ("{{ 'b,a,C' | split: ',' | sort | join: ' ' }}", "C a b"),
+        ("{{ 'b,a,C' | split: ',' | sort_natural | join: ' ' }}", "a b C"),
+        ("{% assign x = 'a' | split: ',' %}{{ x | concat: x | join: '' }}", "aa"),
+        ("{{ '1,2.5,3' | split: ',' | sum }}", "6.5"),
+    ],
+)
+def test_the_common_filters_are_there(content: str, text: str) -> None:
+    assert render(content, replace(ANN, contact={"name": "Ann & <Bob>", "username": "ann"})) == text
+
+
+def test_a_filter_that_is_not_there_is_named_before_it_is_used() -> None:
+    with pytest.raises(InvalidContent) as refused:
+        variables_of(
+            "{{ name | upcase | base64_decode }}{% assign x = name | bogus: 1 %}{% if false %}{{ 1 | c }}{% endif %}"
+        )
+    assert [each.reason.rpartition(": ")[2] for each in refused.value.problems] == ["base64_decode", "bogus", "c"]
+
+
+@pytest.mark.parametrize(
     "content",
     [
+        "{{ '1e999999999,1' | split: ',' | sum }}",
+        "{% assign x = 'a,b,c' | split: ',' %}{% for i in (1..20) %}{% assign x = x | concat: x %}{% endfor %}{{ x }}",
+        "{% assign x = '<' %}{% for i in (1..20) %}{% assign x = x | append: x | escape %}{% endfor %}{{ x }}",
         NUMBER_BOMB,
         TEXT_BOMB,
         PRODUCT,

@@ -21,12 +21,18 @@ from actors.account import AccountActor
 from actors.attachments import Attachments
 from actors.campaign import CampaignActor
 from actors.clients.x_app import XApp
+from actors.conversation import ConversationActor
+from actors.conversation_requests import Asked
+from actors.flow import FlowActor
+from actors.flow_executor import FlowExecutor
 from actors.merchant_limit import MerchantLimit
+from actors.webhook_endpoint import WebhookEndpointActor
 from config.settings import Settings
 from domain.call_limit import Answer, Ask, CallWindow
 from domain.clock import SystemClock
 from domain.contact_names import search_terms
 from domain.ids import new_id
+from domain.rollup import Tally
 from gateway.app import create_app
 from gateway.background import Background
 from gateway.dependencies import Dependencies, PartHealth, Repositories
@@ -35,7 +41,9 @@ from gateway.tokens import AccessTokens
 from storage.client import Database, database_of, open_client
 from storage.encryption import key_ring
 from storage.indexes import ensure_indexes
-from storage.message_counts import additions
+from storage.rollups import add_in
+from tests.gateway.flows import ExecutorStandIn, FlowStandIn
+from tests.gateway.webhook_endpoints import EndpointStandIn
 from tests.gateway.x_server import XState, x_application
 
 API = "/api/v1/mkt-x"
@@ -56,14 +64,15 @@ class Actors:
     reload_fails: Exception | None = None
     limits: dict[str, _Unlimited] = field(default_factory=dict)
     campaign_fails: Exception | None = None
+    model_fails: Exception | None = None
+    flows_fail: Exception | None = None
+    webhooks_fail: Exception | None = None
+    refuses_starts: bool = False
 
     def ref(self, kind: type[Any], key: str, *, timeout_s: float | None = None) -> Any:
         if kind is MerchantLimit:
             return self.limits.setdefault(key, _Unlimited())
-        if kind is CampaignActor:
-            return _Campaign(self, key)
-        assert kind is AccountActor
-        return _Account(self, key)
+        return _STAND_INS[kind](self, key)
 
     async def mark(self, message_id: str, **fields: object) -> str:
         await self.database["messages"].update_one({"_id": message_id}, {"$set": fields})
@@ -118,6 +127,26 @@ class _Campaign:
 
 
 @dataclass
+class _Conversation:
+    """Has an answer for everything, unless the test has the model fail."""
+
+    actors: Actors
+    key: str
+
+    async def ask(self, merchant_id: str, message: str) -> Asked:
+        self.actors.calls.append(("ask", self.key))
+        if self.actors.model_fails is not None:
+            raise self.actors.model_fails
+        return Asked(
+            intent="order_status_query",
+            confidence=0.95,
+            response=f"You said: {message}",
+            slots={"orderId": "12345"},
+            requiresEscalation=False,
+        )
+
+
+@dataclass
 class _Account:
     actors: Actors
     key: str
@@ -140,6 +169,16 @@ class _Account:
 
     async def limits(self) -> list[dict[str, Any]]:
         return self.actors.windows
+
+
+_STAND_INS: Mapping[type[Any], Callable[[Actors, str], Any]] = {
+    AccountActor: _Account,
+    CampaignActor: _Campaign,
+    ConversationActor: _Conversation,
+    FlowExecutor: ExecutorStandIn,
+    FlowActor: FlowStandIn,
+    WebhookEndpointActor: EndpointStandIn,
+}
 
 
 @pytest.fixture(scope="session")
@@ -374,7 +413,9 @@ class Api:
             "createdAt": at,
         } | fields
         await self.database["messages"].insert_one(message)
-        await self.database["messageCounts"].bulk_write(additions([message], "test"))
+        tally = Tally()
+        tally.message(message)
+        await add_in(self.database, None, tally, "test")
         return str(message["_id"])
 
     async def dialogue(self, **fields: object) -> str:

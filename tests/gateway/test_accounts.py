@@ -146,6 +146,43 @@ async def test_disconnecting_works_while_x_is_down(api: Api, x_state: XState) ->
     assert shown["data"]["status"] == "inactive"
 
 
+async def test_an_account_that_x_had_refused_sends_again_once_x_knows_it(
+    api: Api, x_state: XState, actors: Actors
+) -> None:
+    given = credentials(x_state)
+    account_id = (await api.post("/accounts", given))[1]["data"]["id"]
+    refused = {"status": "error", "statusReason": "account_locked"}
+    await api.database["accounts"].update_one({"_id": account_id}, {"$set": refused})
+    actors.calls.clear()
+    status, answer = await api.post(f"/accounts/{account_id}/reactivate")
+    assert (status, answer["data"]["status"], answer["data"]["statusReason"]) == (200, "active", None)
+    assert actors.calls == [("reload", account_id)]
+
+    await api.database["accounts"].update_one({"_id": account_id}, {"$set": refused})
+    x_state.users.pop(given["oauthToken"])
+    status, answer = await api.post(f"/accounts/{account_id}/reactivate")
+    assert (status, answer["code"]) == (400, "TWITTER_API_ERROR")
+    assert (await api.get(f"/accounts/{account_id}"))[1]["data"]["statusReason"] == "account_locked"
+
+
+async def test_an_account_whose_tokens_can_t_be_read_is_to_be_connected_again(api: Api, x_state: XState) -> None:
+    account_id = (await api.post("/accounts", credentials(x_state)))[1]["data"]["id"]
+    stored = await api.database["accounts"].find_one({"_id": account_id})
+    assert stored is not None
+    # As when the key that sealed them is gone.
+    unreadable = {"tokens.oauthToken": stored["tokens"]["oauthTokenSecret"]}
+    await api.database["accounts"].update_one({"_id": account_id}, {"$set": unreadable})
+    status, answer = await api.post(f"/accounts/{account_id}/reactivate")
+    assert (status, answer["code"]) == (409, "DUPLICATE_RESOURCE")
+    assert "connect it again" in answer["error"]
+
+
+async def test_an_account_that_is_not_connected_is_not_reactivated(api: Api) -> None:
+    status, answer = await api.post(f"/accounts/{await api.account(connected=False)}/reactivate")
+    assert (status, answer["code"]) == (409, "DUPLICATE_RESOURCE")
+    assert (await api.post(f"/accounts/{new_id()}/reactivate"))[0] == 404
+
+
 async def test_the_list_is_filtered_by_status_and_paged(api: Api) -> None:
     for number in range(3):
         await api.account(connectedAt=later(hours=number))

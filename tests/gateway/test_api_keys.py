@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from domain.ids import new_id
+from domain.scopes import SCOPES, is_within
+from gateway.app import API_ROUTES
+from gateway.audit_trail import action_of
+from gateway.routing import AnyRoute
 from storage.api_keys import ApiKeys
 from tests.gateway.conftest import NOW, Api
 from tests.gateway.people import api_key, signed_in
@@ -18,8 +23,16 @@ async def created(api: Api, *roles: str, **fields: object) -> dict[str, Any]:
     return dict(answer["data"])
 
 
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def api_key_text(api: Api, scopes: list[str]) -> str:
+    return str((await created(api, "owner", scopes=scopes))["key"])
+
+
 async def called(api: Api, key: str, path: str = "/contacts", method: str = "GET", json: object = None) -> int:
-    status, answer = await api.call(method, path, headers={"Authorization": f"Bearer {key}"}, json=json)
+    status, answer = await api.call(method, path, headers=bearer(key), json=json)
     assert key not in str(answer)
     return status
 
@@ -91,6 +104,10 @@ async def test_a_key_holds_until_it_expires(api: Api) -> None:
         {"roles": ["root"]},
         {"name": ""},
         {"prefix": "mine"},
+        {"scopes": []},
+        {"scopes": ["contacts"]},
+        {"scopes": ["contacts:delete"]},
+        {"scopes": ["contacts:read", "contacts:read"]},
         {"createdBy": "somebody"},
     ],
 )
@@ -120,6 +137,34 @@ async def test_an_admin_does_not_revoke_the_key_of_an_owner(api: Api) -> None:
 async def test_a_key_makes_no_keys(api: Api) -> None:
     text = (await created(api, "owner"))["key"]
     assert await called(api, text, "/api-keys", "POST", {"name": "Child", "roles": ["viewer"]}) == 403
+
+
+@pytest.mark.parametrize("route", [each for each in API_ROUTES if not each.public], ids=action_of)
+async def test_a_key_reaches_what_its_scopes_name_and_nothing_else(api: Api, route: AnyRoute) -> None:
+    needed = route.scope
+    assert needed in SCOPES if needed else route.path.startswith("/api/v1/auth/")
+    others = [scope for scope in SCOPES if needed is None or not is_within([scope], needed)]
+    path = re.sub(r"{[^}]*}+", "x", route.path)
+    assert await called(api, await api_key_text(api, scopes=others), path, route.method) == 403
+    if needed is not None and not route.streams:
+        # What was let through may be refused for what it says: there is nothing with the id, and the body is empty.
+        allowed = await api.call(route.method, path, headers=bearer(await api_key_text(api, scopes=[needed])), json={})
+        assert "scope" not in str(allowed[1].get("error")), allowed
+
+
+async def test_who_may_write_may_read_there(api: Api) -> None:
+    text = (await created(api, "owner", scopes=["contacts:write"]))["key"]
+    assert await called(api, text, "/contacts") == 200
+    assert await called(api, text, "/conversations") == 403
+    status, answer = await api.get("/segments", headers=bearer(text))
+    assert (status, answer["error"]) == (403, "The API key has not the scope segments:read")
+    (listed,) = (await api.get("/api-keys"))[1]["data"]
+    assert listed["scopes"] == ["contacts:write"]
+
+
+async def test_scopes_give_no_more_than_roles(api: Api) -> None:
+    text = (await created(api, "viewer", scopes=["contacts:write"]))["key"]
+    assert await called(api, text, "/contacts/x", "DELETE") == 403
 
 
 async def test_the_last_use_is_written_once_a_minute_at_most(api: Api) -> None:

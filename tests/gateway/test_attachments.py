@@ -256,6 +256,14 @@ async def test_under_one_key_an_attachment_is_sent_once(shop: Shop) -> None:
     assert (len(shop.in_x()), shop.uploads(), len(await shop.listed())) == (1, 1, 1)
 
 
+async def test_trouble_of_x_that_passes_is_not_the_answer_of_a_key_for_good(shop: Shop) -> None:
+    shop.world.faults.order({"kind": "error", "match": "/2/media/upload", "error": "ServiceUnavailable", "count": 1})
+    key = {"Idempotency-Key": new_id()}
+    assert (await shop.send(SEED, headers=key))[0] == 502
+    assert (await shop.send(SEED, headers=key))[0] == 200
+    assert (len(shop.in_x()), len(await shop.listed())) == (1, 1)
+
+
 async def test_an_account_without_tokens_uploads_nothing(shop: Shop) -> None:
     await shop.api.database["accounts"].update_one({"_id": shop.account_id}, {"$set": {"tokens": None}})
     status, _ = await shop.send(SEED)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 from pymongo.errors import AutoReconnect
 
@@ -52,6 +53,8 @@ async def test_a_change_says_who_did_what_when_and_from_where(api: Api) -> None:
         "actor": {"kind": "user", "id": api.user_id},
         "action": "PUT /users/{userId}",
         "targets": {"userId": user_id},
+        "createdId": None,
+        "fields": ["name"],
         "requestId": "request-7",
         "address": "127.0.0.1",
         "status": 200,
@@ -71,6 +74,24 @@ async def test_a_machine_is_noted_by_its_key(api: Api) -> None:
     stored = str(await api.database["audit"].find({"merchantId": api.merchant_id}).to_list(None))
     assert "a message text" not in stored
     assert key["key"] not in stored
+
+
+async def test_something_new_is_noted_by_its_id_and_a_change_by_the_names_of_its_fields(api: Api) -> None:
+    account_id = await api.account()
+    wanted = {"accountId": account_id, "twitterUserId": str(uuid4().int)[:18], "displayName": "A secret name"}
+    _, answer = await api.post("/contacts", wanted)
+    contact_id = answer["data"]["id"]
+    await api.put(f"/contacts/{contact_id}", {"attributes": {"notes": "a secret"}, "displayName": "Ann"})
+    await api.post(f"/contacts/{contact_id}/tags", {"tags": ["vip"]})
+    await api.delete(f"/contacts/{contact_id}")
+    noted = [(each["action"], each["createdId"], each["fields"]) for each in reversed(await trail(api))]
+    assert noted == [
+        ("POST /contacts", contact_id, ["accountId", "displayName", "twitterUserId"]),
+        ("PUT /contacts/{contactId}", None, ["attributes", "displayName"]),
+        ("POST /contacts/{contactId}/tags", None, ["tags"]),
+        ("DELETE /contacts/{contactId}", None, []),
+    ]
+    assert "secret" not in str(await api.database["audit"].find({"merchantId": api.merchant_id}).to_list(None))
 
 
 async def test_what_is_refused_or_only_read_or_answered_again_is_not_noted(api: Api) -> None:

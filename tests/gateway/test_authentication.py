@@ -179,6 +179,23 @@ async def test_keys_of_an_issuer_are_fetched_by_their_id(deps: Dependencies) -> 
     assert asked == 1
 
 
+@pytest.mark.parametrize(("ids", "status"), [(["one"], 200), (["one", "two"], 401)])
+async def test_a_token_without_a_key_id_is_verified_where_the_issuer_has_one_key(
+    deps: Dependencies, ids: list[str], status: int
+) -> None:
+    jwk = jwt.algorithms.RSAAlgorithm.to_jwk(RSA_KEY.public_key(), as_dict=True) | {"use": "sig"}
+
+    async def keys(_request: web.Request) -> web.Response:
+        return web.json_response({"keys": [jwk | {"kid": each} for each in ids]})
+
+    issuer = web.Application()
+    issuer.router.add_get("/jwks.json", keys)
+    async with TestServer(issuer) as server:
+        external = tokens(deps, jwt_secret=SecretStr(""), jwt_jwks_url=str(server.make_url("/jwks.json")))
+        assert await status_of(external, jwt.encode(claims(), RSA_KEY, "RS256")) == status
+        assert await status_of(external, jwt.encode(claims(), OTHER_RSA_KEY, "RS256")) == 401
+
+
 async def test_an_issuer_out_of_reach_is_answered_503(deps: Dependencies) -> None:
     external = tokens(deps, jwt_secret=SecretStr(""), jwt_jwks_url="http://127.0.0.1:9/jwks.json")
     token = jwt.encode(claims(), RSA_KEY, "RS256", headers={"kid": "one"})

@@ -109,7 +109,7 @@ async def test_merchants_have_limits_of_their_own(program: Program) -> None:
     assert limits_of(await other.answer("GET", "/contacts"))[1] == LIMIT - 1
 
 
-async def test_a_call_that_fails_counts_and_one_that_is_refused_before_does_not(program: Program) -> None:
+async def test_calls_that_fail_or_are_not_allowed_count_and_those_of_strangers_do_not(program: Program) -> None:
     api = program.of(new_id())[0]
     assert (await api.answer("GET", "/contacts/nothing")).status == 404
     response = await api.answer("GET", "/contacts?take=0")
@@ -117,8 +117,17 @@ async def test_a_call_that_fails_counts_and_one_that_is_refused_before_does_not(
     stranger = await api.answer("GET", "/contacts", headers={"Authorization": "Bearer nothing"})
     assert stranger.status == 401
     assert not set(HEADERS) & set(stranger.headers)
-    assert (await api.as_role("viewer").answer("DELETE", "/contacts/nothing")).status == 403
-    assert limits_of(await api.answer("GET", "/contacts"))[1] == LIMIT - 3
+    response = await api.as_role("viewer").answer("DELETE", "/contacts/nothing")
+    assert (response.status, limits_of(response)[1]) == (403, LIMIT - 3)
+    response = await api.answer("PUT", "/contacts/import")
+    assert (response.status, limits_of(response)[1]) == (405, LIMIT - 4)
+    assert limits_of(await api.answer("GET", "/contacts"))[1] == LIMIT - 5
+
+
+async def test_calls_that_are_not_allowed_are_refused_once_there_were_too_many(program: Program) -> None:
+    api = program.of(new_id())[0].as_role("viewer")
+    statuses = [(await api.answer("DELETE", "/contacts/nothing")).status for _ in range(LIMIT + 1)]
+    assert statuses == [403] * LIMIT + [429]
 
 
 async def test_login_health_and_metrics_are_not_limited(program: Program) -> None:

@@ -229,6 +229,15 @@ async def test_a_list_carries_the_numbers_of_each(api: Api) -> None:
     assert shown[two["id"]]["progress"]["total"] == 0
 
 
+async def test_what_is_over_goes_at_no_rate_any_more(api: Api) -> None:
+    known = await campaign(api)
+    await run(api, known["id"], total=10, estimate={"ratePerMinute": 2.5, "estimatedCompletionAt": NOW, "at": NOW})
+    _, answer = await api.get(f"/campaigns/{known['id']}")
+    progress = answer["data"]["progress"]
+    assert (progress["total"], progress["remaining"]) == (10, 0)
+    assert (progress["ratePerMinute"], progress["estimatedCompletionAt"]) == (None, None)
+
+
 async def test_the_numbers_of_a_page_are_read_together(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         known = await campaign(api)
@@ -345,7 +354,7 @@ async def test_a_change_meanwhile_is_not_overwritten(api: Api) -> None:
     with pytest.raises(Conflict):
         await campaigns.change(known, cast("CampaignFields", fields), NOW)
     with pytest.raises(Conflict):
-        await campaigns.remove(known)
+        await campaigns.remove(known, NOW)
     assert (await api.get(f"/campaigns/{known['_id']}"))[1]["data"]["name"] == "First"
 
 
@@ -417,10 +426,28 @@ async def test_a_campaign_that_is_over_or_a_draft_is_deleted_and_its_counters_st
     assert (await api.get(f"/campaigns/{known['id']}"))[0] == 404
     assert (await api.delete(f"/campaigns/{known['id']}"))[0] == 404
     await eventually_empty(api, "campaignRecipients", known["id"])
-    for name, left in (("campaignRuns", 0), ("campaignLanes", 0), ("campaignCounts", 1)):
+    await eventually_empty(api, "campaignRuns", known["id"])
+    for name, left in (("campaignLanes", 0), ("campaignCounts", 1)):
         assert await api.database[name].count_documents({"campaignId": known["id"]}) == left
         assert await api.database[name].count_documents({"campaignId": other["id"]}) == 1
     assert await api.database["campaignRecipients"].count_documents({"campaignId": other["id"]}) == 1
+
+
+async def test_a_deletion_that_was_cut_off_is_completed(api: Api) -> None:
+    known, other = await campaign(api), await campaign(api)
+    for each in (known, other):
+        await recipient(api, each["id"], await run(api, each["id"], total=1), new_id())
+    campaigns = api.deps.repositories.campaigns
+    found = await campaigns.get(api.merchant_id, known["id"])
+    assert found is not None
+    # The process dies before the recipients are deleted.
+    await campaigns.remove(found, NOW)
+    assert await api.database["campaignRecipients"].count_documents({"campaignId": known["id"]}) == 1
+
+    await campaigns.complete_removals()
+    for name in ("campaignRecipients", "campaignRuns"):
+        assert await api.database[name].count_documents({"campaignId": known["id"]}) == 0
+        assert await api.database[name].count_documents({"campaignId": other["id"]}) == 1
 
 
 async def eventually_empty(api: Api, name: str, campaign_id: str) -> None:

@@ -8,10 +8,12 @@ from uuid import uuid4
 
 import pytest
 
+from domain.account_key import AccountKey
+from domain.contact_drafts import new_contact
 from domain.contact_fields import MOST_ATTRIBUTES, MOST_TAGS
 from domain.events import EventKind, Profile, XEvent
 from domain.ids import new_id
-from domain.ingestion import AccountKey, Ingestion
+from domain.ingestion import Ingestion
 from tests.gateway.conftest import NOW, Api
 
 
@@ -254,10 +256,12 @@ async def test_ingestion_goes_on_with_a_contact_that_was_created(api: Api) -> No
     _, answer = await api.post("/contacts", body)
     document = await api.database["contacts"].find_one({"_id": answer["data"]["id"]})
     assert document is not None
-    made_by_an_event = Ingestion(NOW, new_id)._new_contact(*_first_event(body))
+    made_by_an_event = new_contact(*_first_event(body), NOW, new_id())
     assert document.keys() == made_by_an_event.keys()
-    assert {name: type(value) for name, value in document.items() if name != "profileImageUrl"} == {
-        name: type(value) for name, value in made_by_an_event.items() if name != "profileImageUrl"
+    assert (document["firstInteractionAt"], document["lastInteractionAt"]) == (None, None)
+    differ = {"profileImageUrl", "firstInteractionAt", "lastInteractionAt"}
+    assert {name: type(value) for name, value in document.items() if name not in differ} == {
+        name: type(value) for name, value in made_by_an_event.items() if name not in differ
     }
 
 
@@ -348,7 +352,9 @@ async def test_an_opt_out_is_not_undone_in_passing(api: Api, consent: object) ->
         assert answer["data"]["consent"]["source"] == "called us on 3 May"
 
 
-@pytest.mark.parametrize("change", [{"consent": None}, {"consent": "maybe"}, {"consentSource": ""}])
+@pytest.mark.parametrize(
+    "change", [{"consent": None}, {"consent": "maybe"}, {"consentSource": ""}, {"consentSource": "a form"}]
+)
 async def test_consent_that_makes_no_sense_is_422(api: Api, change: dict[str, object]) -> None:
     contact_id = await api.contact(await api.account())
     assert (await api.put(f"/contacts/{contact_id}", change))[0] == 422

@@ -64,7 +64,7 @@ async def test_csv_makes_contacts_and_says_what_became_of_each_row(api: Api) -> 
     assert [result["row"] for result in job["results"]] == [1, 2, 3, 4, 5]
     first, second, *wrong = job["results"]
     assert (first["status"], second["status"], second["contactId"]) == ("created", "updated", known_id)
-    assert [result["field"] for result in wrong] == ["twitterUserId", "twitterUserId", "consent.state"]
+    assert [result["field"] for result in wrong] == ["twitterUserId", "twitterUserId", "consent"]
     jane = await contact(api, first["contactId"])
     assert (jane["username"], jane["displayName"], jane["tags"]) == ("jane", "Doe, Jane", ["vip", "customer"])
     assert (jane["attributes"], jane["source"]) == ({"tier": "gold", "orders": 5}, "import")
@@ -147,9 +147,42 @@ async def test_one_process_at_a_time_works_on_an_import(api: Api) -> None:
     free = {"status": "running", "rows": [], "leaseUntil": now}
     await api.database["contactImports"].update_one({"_id": job["id"]}, {"$set": free})
     taken = await asyncio.gather(*(imports.lease(api.merchant_id, job["id"], now) for _ in range(5)))
-    assert sorted(taken) == [False] * 4 + [True]
+    assert sorted(each is not None for each in taken) == [False] * 4 + [True]
     await carry_out(api.deps, api.merchant_id, job["id"])
     assert (await api.get(f"/contacts/imports/{job['id']}"))[1]["data"]["status"] == "running"
+
+
+async def test_an_import_whose_process_stops_in_the_middle_is_free_for_the_next(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account_id, begun = await api.account(), asyncio.Event()
+
+    async def stands_still(*_: object) -> list[object]:
+        begun.set()
+        await asyncio.Event().wait()
+        return []
+
+    content = "twitterUserId\n" + "\n".join(user_id() for _ in range(3))
+    with monkeypatch.context() as patched:
+        patched.setattr("gateway.contact_import._carry_out_rows", stands_still)
+        _, answer = await api.post("/contacts/import", {"accountId": account_id, "format": "csv", "content": content})
+        await begun.wait()
+        await api.deps.background.close()
+    await resume_imports(api.deps)
+    job = await ended(api, answer["data"]["id"])
+    assert (job["status"], job["counts"]) == ("completed", {"created": 3, "updated": 0, "failed": 0})
+
+
+async def test_an_import_that_was_taken_over_is_not_given_back_by_the_former_one(api: Api) -> None:
+    job = await imported(api, await api.account(), "csv", f"twitterUserId\n{user_id()}\n")
+    now, imports = api.deps.clock.now(), ContactImports(api.database)
+    free = {"status": "running", "rows": [], "leaseUntil": now}
+    await api.database["contactImports"].update_one({"_id": job["id"]}, {"$set": free})
+    former = await imports.lease(api.merchant_id, job["id"], now)
+    assert former is not None
+    assert await imports.lease(api.merchant_id, job["id"], former) is not None
+    await imports.release(api.merchant_id, job["id"], former, now)
+    assert await imports.lease(api.merchant_id, job["id"], former) is None
 
 
 async def test_the_same_key_is_the_same_import(api: Api) -> None:

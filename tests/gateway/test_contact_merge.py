@@ -70,6 +70,12 @@ async def test_what_can_not_be_merged_is_refused_with_its_field(api: Api) -> Non
     assert (await api.get(f"/contacts/{other}"))[0] == 200
 
 
+async def test_what_another_merchant_has_is_not_there_for_itself_either(api: Api) -> None:
+    contact_id = await api.contact(await api.account())
+    status, answer = await api.other_merchant().post(f"/contacts/{contact_id}/merge", {"contactId": contact_id})
+    assert (status, answer["code"]) == (404, "RESOURCE_NOT_FOUND")
+
+
 async def test_an_import_adds_to_the_contact_that_a_row_was_merged_into(api: Api) -> None:
     kept, other = await two(api)
     _, before = await api.get(f"/contacts/{other}")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from bson import encode
 
 from domain.ids import new_id
-from tests.gateway.conftest import Api
+from domain.lone_message import lone_message
+from domain.x_normalise import normalise
+from storage.inbox import Inbox
+from tests.domain import x_payloads as x
+from tests.gateway.conftest import NOW, Api
 
 SECRETS = ("planted_username", "Planted Name", "planted text", "planted note", "55512345678901")
 
@@ -53,8 +58,8 @@ async def test_everything_that_is_held_is_exported(api: Api) -> None:
     contact_id, conversation_id = await planted(api)
     other = await api.dialogue()
     await api.inbound(other, "somebody else's")
-    activity = {"_id": new_id(), "merchantId": api.merchant_id, "contactId": contact_id, "kind": "follow", "data": {}}
-    await api.database["activities"].insert_one(activity)
+    named = {"_id": new_id(), "merchantId": api.merchant_id, "contactId": contact_id}
+    await api.database["activities"].insert_one({**named, "kind": "follow", "at": NOW, "data": {}})
     status, answer = await api.get(f"/contacts/{contact_id}/export")
     assert status == 200
     exported: dict[str, Any] = answer["data"]
@@ -74,9 +79,18 @@ async def test_an_event_that_waits_is_exported_too(api: Api) -> None:
     contact_id = await api.contact(account_id, twitterUserId="4242")
     account = await api.database["accounts"].find_one({"_id": account_id})
     assert account is not None
-    mine = {"forUserId": account["twitterUserId"], "participantId": "4242", "data": {"text": "waiting"}}
-    events = [mine, mine | {"participantId": "4243"}, mine | {"forUserId": "1"}]
-    await api.database["inbox"].insert_one({"_id": new_id(), "events": events})
+    shop = account["twitterUserId"]
+    payloads = [
+        x.aaa(x.item("1", "4242", shop, "waiting"), for_user=shop),
+        x.aaa(x.item("2", "4243", shop, "somebody else's"), for_user=shop),
+        x.aaa(x.item("3", "4242", "1", "to another shop"), for_user="1"),
+    ]
+    kept = [lone_message(payload, orjson.dumps(payload)) for payload in payloads]
+    inbox = Inbox(api.database.client, api.database)
+    await inbox.add([each for each in kept if each is not None], NOW)
+    await inbox.add(normalise(x.aaa(x.item("4", "4242", shop, "read already"), for_user=shop), NOW), NOW)
     _, answer = await api.get(f"/contacts/{contact_id}/export")
-    assert answer["data"]["waitingEvents"] == [mine]
+    waiting = answer["data"]["waitingEvents"]
+    assert sorted(each["data"]["text"] for each in waiting) == ["read already", "waiting"]
+    assert waiting[0].keys() == waiting[1].keys()
     await api.database["inbox"].delete_many({})

@@ -64,7 +64,23 @@ async def test_filters_narrow_the_list_together(api: Api) -> None:
         ("jane", False),
         ("john%20smith", False),
         (".*", False),
-        ("^john", True),
+        ("^john", False),
+        ("c*", False),
+        ("john%25", False),
+        ("%40john", True),
+        ("customer%20john", True),
+        ("customer-john", False),
+        ("CUSTOMER_J", True),
+        ("o'neil", True),
+        ("ô'neïl", True),
+        ("o.neil", False),
+        ("50%25", True),
+        ("(vip)", True),
+        ("(vip)%20john", True),
+        ("\uff08VIP\uff09", True),
+        ("㈱テスト", True),
+        ("(公式)", True),
+        ("[vip]", False),
         ("j.hn", False),
         ("$where", False),
         ("{%22$ne%22:null}", False),
@@ -72,8 +88,17 @@ async def test_filters_narrow_the_list_together(api: Api) -> None:
 )
 async def test_search_is_literal_and_knows_no_case_and_no_accents(api: Api, search: str, found: bool) -> None:
     account_id = await api.account()
-    await api.contact(account_id, "customer_john", displayName="John Doe Đào")
+    await api.contact(account_id, "customer_john", displayName="John Doe Đào O'Néil 50% (VIP) ㈱テスト\uff08公式\uff09")
     assert await names(api, f"?search={search}") == (["customer_john"] if found else [])
+
+
+async def test_a_contact_that_was_made_by_hand_has_had_no_interaction_and_comes_last(api: Api) -> None:
+    account_id = await api.account()
+    status, answer = await api.post("/contacts", {"accountId": account_id, "twitterUserId": "12345", "username": "new"})
+    assert status == 200
+    assert (answer["data"]["firstInteractionAt"], answer["data"]["lastInteractionAt"]) == (None, None)
+    await api.contact(account_id, "old")
+    assert await names(api, f"?accountId={account_id}") == ["old", "new"]
 
 
 async def test_one_term_must_satisfy_a_word_of_the_search(api: Api) -> None:

@@ -72,6 +72,18 @@ async def test_a_conversation_comes_with_its_messages_oldest_first(api: Api) -> 
     assert shown["sentAt"] == "2026-01-18T10:01:00.005Z"
 
 
+async def test_a_long_conversation_says_that_there_are_older_messages(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.api.conversations._MOST_MESSAGES", 2)
+    conversation_id = await api.dialogue()
+    for number, has_older in ((1, False), (2, False), (3, True)):
+        await api.inbound(conversation_id, str(number), later(minutes=number))
+        _, answer = await api.get(f"/conversations/{conversation_id}")
+        shown = [each["content"] for each in answer["data"]["messages"]]
+        assert (shown, answer["data"]["hasOlderMessages"]) == (["1", "2", "3"][max(0, number - 2) : number], has_older)
+
+
 async def test_messages_are_left_out_when_not_asked_for(api: Api) -> None:
     conversation_id = await api.dialogue()
     await api.inbound(conversation_id, "hello")

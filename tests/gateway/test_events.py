@@ -24,6 +24,7 @@ from storage.change_position import Position
 from storage.client import session_of
 from storage.contact_erasure import ContactErasures
 from tests.gateway.conftest import API, SECRET, Api, eventually
+from tests.gateway.flows import execution, flow
 from tests.gateway.listening import PATIENCE_S, Event, listening
 from tests.gateway.people import colleague
 
@@ -98,6 +99,7 @@ async def test_what_changes_is_told_as_rest_answers_it(shop: Api) -> None:
         assert names([opened, created]) == ["conversation.opened", "message.created"]
         _, answer = await shop.get(f"/conversations/{conversation_id}")
         (message,) = answer["data"].pop("messages")
+        assert answer["data"].pop("hasOlderMessages") is False
         assert opened.data == answer["data"]
         assert created.data == message
         assert message["id"] == message_id
@@ -116,6 +118,19 @@ async def test_what_changes_is_told_as_rest_answers_it(shop: Api) -> None:
         assert all(event.data in (assigned["data"], closed["data"]) for event in events)
 
 
+async def test_going_to_people_and_back_to_the_chatbot_is_told(shop: Api) -> None:
+    conversation_id = await shop.dialogue()
+    async with listening(shop) as stream:
+        _, escalated = await shop.post(f"/ai/conversations/{conversation_id}/escalate", {"reason": "complex_query"})
+        event = await stream.next()
+        assert event is not None
+        assert (event.name, event.data) == ("conversation.escalated", escalated["data"])
+        _, handed_back = await shop.post(f"/ai/conversations/{conversation_id}/hand-back")
+        event = await stream.next()
+        assert event is not None
+        assert (event.name, event.data) == ("conversation.handed_back", handed_back["data"])
+
+
 async def test_an_assignment_and_any_other_change_of_a_conversation_are_told(shop: Api) -> None:
     conversation_id = await shop.dialogue()
     async with listening(shop) as stream:
@@ -127,6 +142,30 @@ async def test_an_assignment_and_any_other_change_of_a_conversation_are_told(sho
         event = await stream.next()
         assert event is not None
         assert (event.name, event.data["messageCount"]) == ("conversation.updated", 2)
+
+
+async def test_where_an_execution_is_is_told_when_that_changes_and_not_at_each_step(shop: Api) -> None:
+    made = await flow(shop)
+    path = f"/automation/flows/{made['id']}/executions"
+    async with listening(
+        shop, "?types=execution.started,execution.failed,execution.resumed,execution.cancelled"
+    ) as stream:
+        execution_id = await execution(shop, made["id"])
+        executions, by_id = shop.database["flowExecutions"], {"_id": execution_id}
+        await executions.update_one(by_id, {"$set": {"status": "running", "currentNodeId": "node-2"}})
+        (started,) = await stream.take(1)
+        assert (started.name, started.data["id"], started.data["status"]) == (
+            "execution.started",
+            execution_id,
+            "running",
+        )
+        for status, name in (("failed", "failed"), ("running", "resumed"), ("cancelled", "cancelled")):
+            await executions.update_one(by_id, {"$set": {"status": status}})
+            (told,) = await stream.take(1)
+            _, answer = await shop.get(path)
+            (shown,) = answer["data"]
+            assert (told.name, told.data) == (f"execution.{name}", {key: shown[key] for key in told.data})
+            assert shown["status"] == status
 
 
 async def test_the_answer_is_a_stream_and_counts_as_one_call(shop: Api) -> None:

@@ -22,7 +22,7 @@ NOT_HTTP = "The request is not valid HTTP"
 
 @pytest.fixture
 async def port(deps: Dependencies) -> AsyncIterator[int]:
-    runner = Runner(create_app(deps), access_log=None, auto_decompress=False, handle_signals=False)
+    runner = Runner(create_app(deps))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield int(runner.addresses[0][1])
@@ -92,7 +92,7 @@ async def test_what_breaks_before_anything_of_ours_is_answered_without_a_word_of
 
     app = web.Application()
     app.router.add_get("/broken", broken)
-    runner = Runner(app, access_log=None, handle_signals=False)
+    runner = Runner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     status, headers, answer = await answer_to(int(runner.addresses[0][1]), b"GET /broken" + HEAD + b"\r\n")

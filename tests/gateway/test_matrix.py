@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from domain.dialogue_tools import Tool
 from domain.ids import new_id
 from gateway.app import API_ROUTES
-from gateway.routing import API, AnyRoute
+from gateway.paths import API
+from gateway.routing import AnyRoute
 from storage.campaigns import CampaignFields
+from storage.contact_erasure import ContactErasures
 from storage.contact_imports import ContactImports, NewImport
 from storage.segments import SegmentDocument
 from storage.templates import TemplateFields
 from tests.gateway.conftest import NOW, Api
+from tests.gateway.flows import ENDS, MANUAL, active_flow, execution, flow
 from tests.gateway.people import api_key, colleague
+from tests.gateway.webhook_endpoints import delivery, endpoint
 
 ROUTES = [route for route in API_ROUTES if not route.public]
 ROLES = ("owner", "admin", "agent", "viewer")
@@ -40,6 +45,7 @@ TABLE: dict[tuple[str, str], tuple[set[str], object]] = {
     ("GET", "/accounts/{accountId}"): (set(ROLES), None),
     ("PUT", "/accounts/{accountId}"): ({"owner", "admin"}, {"autoReplyEnabled": True}),
     ("DELETE", "/accounts/{accountId}"): ({"owner", "admin"}, None),
+    ("POST", "/accounts/{accountId}/reactivate"): ({"owner", "admin"}, None),
     ("GET", "/accounts/{accountId}/limits"): (set(ROLES), None),
     ("PUT", "/api/v1/auth/password"): (
         set(ROLES),
@@ -67,6 +73,8 @@ TABLE: dict[tuple[str, str], tuple[set[str], object]] = {
         {"accountId": OWN_ACCOUNT, "format": "csv", "content": "twitterUserId\n4711\n"},
     ),
     ("GET", "/contacts/imports/{importId}"): (set(ROLES), None),
+    ("GET", "/contacts/erasures"): ({"owner", "admin"}, None),
+    ("GET", "/contacts/erasures/{erasureId}"): ({"owner", "admin"}, None),
     ("POST", "/contacts/{contactId}/merge"): ({"owner", "admin", "agent"}, {"contactId": OTHER_CONTACT}),
     ("POST", "/contacts/{contactId}/tags"): ({"owner", "admin", "agent"}, {"tags": ["vip"]}),
     ("DELETE", "/contacts/{contactId}/tags/{tagName}"): ({"owner", "admin", "agent"}, None),
@@ -114,11 +122,65 @@ TABLE: dict[tuple[str, str], tuple[set[str], object]] = {
     ("GET", "/campaigns/{campaignId}/recipients"): (set(ROLES), None),
     ("GET", "/campaigns/{campaignId}/runs"): (set(ROLES), None),
     ("GET", "/campaigns/{campaignId}/results"): (set(ROLES), None),
+    ("GET", "/analytics/overview"): (set(ROLES), None),
+    ("GET", "/analytics/contacts"): (set(ROLES), None),
+    ("GET", "/analytics/conversations"): (set(ROLES), None),
+    ("GET", "/analytics/campaigns"): (set(ROLES), None),
+    ("GET", "/analytics/automation"): (set(ROLES), None),
+    ("GET", "/automation/flows"): (set(ROLES), None),
+    ("POST", "/automation/flows"): ({"owner", "admin"}, {"name": "Welcome Flow", "trigger": MANUAL, "nodes": ENDS}),
+    ("GET", "/automation/flows/{flowId}"): (set(ROLES), None),
+    ("PUT", "/automation/flows/{flowId}"): ({"owner", "admin"}, {"name": "Updated Welcome Flow"}),
+    ("DELETE", "/automation/flows/{flowId}"): ({"owner", "admin"}, None),
+    ("POST", "/automation/flows/{flowId}/activate"): ({"owner", "admin"}, None),
+    ("POST", "/automation/flows/{flowId}/deactivate"): ({"owner", "admin"}, {"runningExecutions": "cancel"}),
+    ("POST", "/automation/flows/{flowId}/trigger"): ({"owner", "admin"}, {"contactId": OTHER_CONTACT}),
+    ("POST", "/automation/flows/{flowId}/simulate"): (set(ROLES), {"contact": {"tags": ["vip"]}}),
+    ("GET", "/automation/flows/{flowId}/executions"): (set(ROLES), None),
+    ("GET", "/automation/flows/{flowId}/executions/{executionId}"): (set(ROLES), None),
+    ("POST", "/automation/flows/{flowId}/executions/{executionId}/retry"): ({"owner", "admin"}, None),
+    ("POST", "/automation/flows/{flowId}/executions/{executionId}/cancel"): ({"owner", "admin"}, None),
+    ("POST", "/ai/conversations/{conversationId}/message"): ({"owner", "admin", "agent"}, {"message": "hello"}),
+    ("GET", "/ai/conversations/{conversationId}/context"): (set(ROLES), None),
+    ("POST", "/ai/conversations/{conversationId}/escalate"): ({"owner", "admin", "agent"}, {"reason": "complex_query"}),
+    ("POST", "/ai/conversations/{conversationId}/hand-back"): ({"owner", "admin", "agent"}, None),
+    ("GET", "/ai/settings"): (set(ROLES), None),
+    ("PUT", "/ai/settings"): ({"owner", "admin"}, {"enabled": True}),
+    ("GET", "/ai/usage"): (set(ROLES), None),
+    ("GET", "/ai/knowledge"): (set(ROLES), None),
+    ("POST", "/ai/knowledge"): ({"owner", "admin"}, {"title": "Returns", "text": "Within 30 days."}),
+    ("GET", "/ai/knowledge/{snippetId}"): (set(ROLES), None),
+    ("PUT", "/ai/knowledge/{snippetId}"): ({"owner", "admin"}, {"text": "Within 14 days."}),
+    ("DELETE", "/ai/knowledge/{snippetId}"): ({"owner", "admin"}, None),
+    ("GET", "/ai/tools"): (set(ROLES), None),
+    ("POST", "/ai/tools"): (
+        {"owner", "admin"},
+        {"name": "stock", "description": "What is in stock", "url": "https://shop.example.com/stock"},
+    ),
+    ("GET", "/ai/tools/{toolId}"): (set(ROLES), None),
+    ("PUT", "/ai/tools/{toolId}"): ({"owner", "admin"}, {"description": "What is left"}),
+    ("DELETE", "/ai/tools/{toolId}"): ({"owner", "admin"}, None),
     ("GET", "/events"): (set(ROLES), None),
+    ("GET", "/webhook-endpoints"): ({"owner", "admin"}, None),
+    ("POST", "/webhook-endpoints"): (
+        {"owner", "admin"},
+        {"url": "https://shop.example.com/hooks", "events": ["message.created"]},
+    ),
+    ("GET", "/webhook-endpoints/{endpointId}"): ({"owner", "admin"}, None),
+    ("PUT", "/webhook-endpoints/{endpointId}"): ({"owner", "admin"}, {"events": ["message.updated"]}),
+    ("DELETE", "/webhook-endpoints/{endpointId}"): ({"owner", "admin"}, None),
+    ("POST", "/webhook-endpoints/{endpointId}/rotate-secret"): ({"owner", "admin"}, {"overlapSeconds": 60}),
+    ("POST", "/webhook-endpoints/{endpointId}/test"): ({"owner", "admin"}, None),
+    ("GET", "/webhook-endpoints/{endpointId}/deliveries"): ({"owner", "admin"}, None),
+    ("GET", "/webhook-endpoints/{endpointId}/deliveries/{deliveryId}"): ({"owner", "admin"}, None),
+    ("POST", "/webhook-endpoints/{endpointId}/deliveries/{deliveryId}/retry"): ({"owner", "admin"}, None),
 }
 
 #: What is asked of routes that answer nothing without it.
-QUERIES = {"/messages/search": "?q=order"}
+QUERIES = {
+    "/messages/search": "?q=order",
+    "/analytics/overview": "?startDate=2026-01-01&endDate=2026-01-18",
+}
 
 
 def name(route: AnyRoute) -> str:
@@ -209,6 +271,39 @@ async def note(owner: Api, conversation_id: str) -> str:
     return added["_id"]
 
 
+async def flow_of(route: AnyRoute, owner: Api) -> str:
+    """Return the id of a flow that this merchant has, active where the route asks for that."""
+    make = active_flow if route.path.endswith("/trigger") else flow
+    made = await make(owner.as_role("owner"), nodes=ENDS)
+    return str(made["id"])
+
+
+async def execution_of(route: AnyRoute, owner: Api, flow_id: str) -> str:
+    """Return the id of an execution of a flow: one that has failed where the route asks for that."""
+    return await execution(owner, flow_id, status="failed" if route.path.endswith("/retry") else "running")
+
+
+async def snippet(owner: Api) -> str:
+    """Return the id of something that this merchant's chatbot knows."""
+    knowledge = owner.deps.repositories.ai_knowledge
+    return (await knowledge.add(owner.merchant_id, new_id(), "Returns", "Within 30 days.", NOW))["_id"]
+
+
+async def tool(owner: Api) -> str:
+    """Return the id of a look-up that this merchant's chatbot has."""
+    orders = Tool(new_id(), "orders", "The state of all orders", "https://shop.example.com/orders")
+    return (await owner.deps.repositories.ai_tools.add(owner.merchant_id, orders, {}, NOW))["_id"]
+
+
+async def erasure(owner: Api, account_id: str) -> str:
+    """Return the id of a contact that this merchant has erased."""
+    contact_id = await owner.contact(account_id)
+    await ContactErasures(owner.database, owner.deps.settings).erase(
+        owner.merchant_id, contact_id, owner.user_id, owner.deps.clock
+    )
+    return contact_id
+
+
 async def path_of(route: AnyRoute, owner: Api) -> str:
     """Return the route's path with ids of documents that this merchant has."""
     account_id = await owner.account()
@@ -216,6 +311,8 @@ async def path_of(route: AnyRoute, owner: Api) -> str:
     conversation_id = await owner.conversation(account_id, contact_id)
     user_id = await colleague(owner)
     api_key_id = await api_key(owner)
+    flow_id = await flow_of(route, owner)
+    endpoint_id = await endpoint(owner)
     return route.path.format(
         accountId=account_id,
         contactId=contact_id,
@@ -224,10 +321,17 @@ async def path_of(route: AnyRoute, owner: Api) -> str:
         apiKeyId=api_key_id,
         tagName="vip",
         importId=await contact_import(owner, account_id),
+        erasureId=await erasure(owner, account_id) if "{erasureId}" in route.path else "",
         templateId=await template(owner),
         segmentId=await segment(owner),
         campaignId=await campaign(owner),
+        flowId=flow_id,
+        executionId=await execution_of(route, owner, flow_id),
         noteId=await note(owner, conversation_id),
+        snippetId=await snippet(owner),
+        toolId=await tool(owner),
+        endpointId=endpoint_id,
+        deliveryId=await delivery(owner, endpoint_id),
     ) + QUERIES.get(route.path.removeprefix(API), "")
 
 
@@ -239,7 +343,8 @@ async def test_a_role_may_do_what_the_table_says(api: Api, route: AnyRoute, role
     status, answer = await api.as_role(role).call(route.method, await path_of(route, api), json=body)
     assert (status == 403) is (role not in allowed)
     # X knows no such token, so that connecting is refused by X and by nobody else.
-    assert status in {200, 403} or answer["code"] == "TWITTER_API_ERROR"
+    # The account has no tokens, so that there is nobody to be asked for about it.
+    assert status in {200, 403} or answer["code"] == "TWITTER_API_ERROR" or route.path.endswith("/reactivate")
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if "{" in route.path], ids=name)
@@ -254,10 +359,17 @@ async def test_an_id_of_another_merchant_is_as_unknown_as_any(api: Api, route: A
         apiKeyId=new_id(),
         tagName="vip",
         importId=new_id(),
+        erasureId=new_id(),
         templateId=new_id(),
         segmentId=new_id(),
         campaignId=new_id(),
+        flowId=new_id(),
+        executionId=new_id(),
         noteId=new_id(),
+        snippetId=new_id(),
+        toolId=new_id(),
+        endpointId=new_id(),
+        deliveryId=new_id(),
     )
     stranger = api.other_merchant()
     status, answer = await stranger.call(route.method, foreign, json=body)

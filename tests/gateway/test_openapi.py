@@ -15,8 +15,9 @@ from gateway.openapi import build, public_path, short_path
 from gateway.openapi_by_hand import DOCUMENT_PATHS
 from gateway.openapi_examples import FIELDS, REQUESTS
 from gateway.openapi_schemas import references
+from gateway.paths import API
 from gateway.published import addresses
-from gateway.routing import API, AnyRoute
+from gateway.routing import AnyRoute
 from tests.gateway.conftest import Api
 from tests.gateway.seed_paths import SEED_PATHS
 

@@ -41,7 +41,7 @@ KNOWN_ERRORS = {"VALIDATION_ERROR", "RESOURCE_NOT_FOUND"}
         (b'{"userId": null}', {"Content-Type": "text/plain"}, (400, "VALIDATION_ERROR")),
         (b"userId=me", {"Content-Type": "application/x-www-form-urlencoded"}, (415, "UNSUPPORTED_MEDIA_TYPE")),
         (b"<userId/>", {"Content-Type": "application/xml"}, (415, "UNSUPPORTED_MEDIA_TYPE")),
-        (gzip.compress(b"{}"), JSON | {"Content-Encoding": "gzip"}, (415, "UNSUPPORTED_MEDIA_TYPE")),
+        (gzip.compress(b"{}", mtime=0), JSON | {"Content-Encoding": "gzip"}, (415, "UNSUPPORTED_MEDIA_TYPE")),
         (b"{}", JSON | {"Content-Encoding": "br"}, (415, "UNSUPPORTED_MEDIA_TYPE")),
         (b'{"userId": "' + b"x" * 70_000 + b'"}', JSON, (413, "PAYLOAD_TOO_LARGE")),
         (b"[" * 65 + b"]" * 65, JSON, (400, "VALIDATION_ERROR")),
@@ -131,11 +131,34 @@ async def test_an_unknown_path_is_not_there(api: Api, path: str) -> None:
     assert (response.status, answer["code"], answer["success"]) == (404, "RESOURCE_NOT_FOUND", False)
 
 
-async def test_another_method_is_answered_with_those_that_there_are(api: Api) -> None:
-    response = await api.http.patch("/api/v1/mkt-x/accounts/one")
-    assert response.status == 405
-    assert response.headers["Allow"] == "DELETE, GET, PUT"
-    assert (await response.json())["code"] == "METHOD_NOT_ALLOWED"
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PATCH", "/accounts/one", "DELETE, GET, HEAD, PUT"),
+        # A path of its own is no contact with the id `import`.
+        ("PUT", "/contacts/import", "POST"),
+        ("GET", "/contacts/import", "POST"),
+        ("DELETE", "/contacts/import", "POST"),
+        # What has no end has no head alone.
+        ("HEAD", "/events", "GET"),
+    ],
+)
+async def test_another_method_is_answered_with_those_that_there_are(
+    api: Api, method: str, path: str, allowed: str
+) -> None:
+    for response in (await api.answer(method, path), await api.http.request(method, f"/api/v1/mkt-x{path}")):
+        assert (response.status, response.headers["Allow"]) == (405, allowed)
+        if method != "HEAD":
+            assert (await response.json())["code"] == "METHOD_NOT_ALLOWED"
+
+
+async def test_a_head_is_that_of_a_get(api: Api) -> None:
+    await api.contact(await api.account())
+    get, head = await api.answer("GET", "/contacts"), await api.answer("HEAD", "/contacts")
+    assert (head.status, await head.read()) == (200, b"")
+    assert head.headers["Content-Type"] == get.headers["Content-Type"]
+    assert head.headers["Content-Length"] == get.headers["Content-Length"]
+    assert (await api.http.head("/api/v1/mkt-x/contacts")).status == 401
 
 
 # --- answers
@@ -294,7 +317,11 @@ def test_every_post_that_creates_or_sends_takes_an_idempotency_key() -> None:
     }
     assert HEADER == "Idempotency-Key"
     neither = (
+        "/accounts/{accountId}/reactivate",
         "/conversations/{conversationId}/assign",
+        "/automation/flows/{flowId}/simulate",
+        "/ai/conversations/{conversationId}/escalate",
+        "/ai/conversations/{conversationId}/hand-back",
         "/templates/{templateId}/preview",
         "/segments/{segmentId}/preview",
     )

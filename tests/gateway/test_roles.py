@@ -17,7 +17,13 @@ from tests.gateway.conftest import Api
 ROUTES = [route for route in API_ROUTES if not route.public]
 
 #: What changes nothing, though it isn't a GET.
-READS = frozenset({("POST", "/templates/{templateId}/preview"), ("POST", "/segments/{segmentId}/preview")})
+READS = frozenset(
+    {
+        ("POST", "/templates/{templateId}/preview"),
+        ("POST", "/segments/{segmentId}/preview"),
+        ("POST", "/automation/flows/{flowId}/simulate"),
+    }
+)
 #: What is everybody's own.
 OWN = frozenset({("PUT", "/api/v1/auth/password")})
 

@@ -175,6 +175,7 @@ async def test_an_account_that_was_disconnected_sends_nothing(api: Api, actors: 
     [
         ({}, "content"),
         ({"content": ""}, "content"),
+        ({"content": " \n\t\u00a0"}, "content"),
         ({"content": {"$gt": ""}}, "content"),
         ({"content": 5}, "content"),
         ({"content": "hello", "type": "carrier_pigeon"}, "type"),

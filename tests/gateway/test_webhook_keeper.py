@@ -23,6 +23,7 @@ from sandbox.webhooks import Webhook
 from sandbox.world import World
 from tests.gateway.conftest import eventually
 from tests.sandbox.shop import BEARER, SECRET, make_world
+from tests.serving import serving
 
 
 @dataclass
@@ -41,14 +42,8 @@ class Address:
 @pytest.fixture
 async def address() -> AsyncIterator[Address]:
     address = Address()
-    app = web.Application()
-    app.router.add_get(PATH, address.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    address.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield address
-    await runner.cleanup()
+    async with serving(web.get(PATH, address.answer)) as address.url:
+        yield address
 
 
 @pytest.fixture

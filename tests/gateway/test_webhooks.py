@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +14,7 @@ import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.typedefs import Handler
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -27,9 +28,10 @@ from domain.x_signature import sign
 from gateway.app import create_app
 from gateway.commit import REQUESTS, GroupCommit
 from gateway.dependencies import Dependencies
+from gateway.http_server import Runner
 from gateway.webhooks import PATH, VERIFY_PATH, Webhooks
 from storage.client import Client, Database
-from storage.inbox import Inbox, lane_of_event
+from storage.inbox import Inbox, entry_of, event_of, lane_of_event
 from tests.domain.x_payloads import AAA_EXAMPLES, SEED_EXAMPLE, aaa, item, xaa
 from tests.gateway.conftest import eventually
 
@@ -83,17 +85,24 @@ class Door:
         return await self.database["inbox"].find().sort("_id", 1).to_list()
 
     async def events(self) -> list[dict[str, Any]]:
-        return [event for document in await self.documents() for event in document["events"]]
+        """Return what waits, each event as it will be processed."""
+        return [
+            entry_of(event_of(entry, document["receivedAt"]))
+            for document in await self.documents()
+            for entry in document["events"]
+        ]
 
     async def letters(self) -> list[dict[str, Any]]:
         return await self.database["deadLetters"].find().to_list()
 
 
 class Server(TestServer):
-    """Serves as the program does: bodies as they were sent, and a handler outlives its peer."""
+    """Serves as the program does."""
 
-    async def _make_runner(self, **settings: Any) -> web.BaseRunner:
-        return await super()._make_runner(**{**settings, "handler_cancellation": False, "auto_decompress": False})
+    express: Mapping[str, Handler]
+
+    async def _make_runner(self, **_settings: Any) -> web.BaseRunner:
+        return Runner(self.app, express=self.express)
 
 
 @pytest.fixture
@@ -116,8 +125,9 @@ async def door(deps: Dependencies, gateway_database: Database) -> AsyncIterator[
     inbox = Inbox(gateway_database.client, gateway_database)
     commit = GroupCommit(inbox, SystemClock(), stored)
     app = create_app(replace(deps, settings=settings))
-    Webhooks(settings, commit, inbox, SystemClock()).add_to(app)
-    async with TestClient(Server(app)) as http:
+    server = Server(app)
+    server.express = Webhooks(settings, commit, inbox, SystemClock()).add_to(app)
+    async with TestClient(server) as http:
         yield Door(http, gateway_database, told)
     await commit.close()
 
@@ -152,6 +162,22 @@ async def test_a_signed_event_is_stored_before_it_is_answered(door: Door) -> Non
         "200",
     )
     assert event["data"]["text"] == "Hello!"
+
+
+async def test_one_message_is_kept_as_it_came_and_many_are_read_at_once(door: Door) -> None:
+    one = message("as it came")
+    assert (await door.send(one)).status == 200
+    assert (await door.send(orjson.dumps(aaa(item("9002"), item("9003"))))).status == 200
+    entries = [entry for document in await door.documents() for entry in document["events"]]
+    assert [entry.get("body") for entry in entries] == [one, None, None]
+
+
+async def test_the_address_is_known_in_every_form(door: Door) -> None:
+    signed = {HEADER: sign(SECRET, message())}
+    async with door.http.post(f"{PATH}?attempt=2", data=message(), headers=signed) as response:
+        assert response.status == 200
+        assert response.headers["X-Request-Id"]
+    assert len(await door.events()) == 1
 
 
 @pytest.mark.parametrize("secret", [SECRET, FORMER])

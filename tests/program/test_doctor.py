@@ -36,6 +36,7 @@ from storage.client import Database, database_of, open_client
 from storage.embedded import EmbeddedMongo, free_port
 from storage.encryption import key_ring
 from tests.sandbox.shop import BEARER, KEY, SECRET, make_world
+from tests.serving import serving
 
 Look = Callable[[Installation], Awaitable[Finding]]
 
@@ -171,19 +172,6 @@ async def test_too_few_open_files_are_found(settings: Settings) -> None:
     assert found == list(Outcome)
 
 
-@asynccontextmanager
-async def serving(path: str, handler: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[int]:
-    app = web.Application()
-    app.router.add_get(path, handler)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
-
-
 async def test_a_running_program_is_asked_whether_it_is_ready(settings: Settings) -> None:
     parts = {"database": {"ready": True}, "actors": {"ready": False}}
     status = 200
@@ -192,7 +180,10 @@ async def test_a_running_program_is_asked_whether_it_is_ready(settings: Settings
         return web.json_response({"parts": parts}, status=status)
 
     assert await outcome(doctor_machine.program, settings) is Outcome.OK
-    async with serving("/health/ready", ready) as port, installation_of(change(settings, port=port)) as here:
+    async with (
+        serving(web.get("/health/ready", ready)) as url,
+        installation_of(change(settings, port=int(url.rpartition(":")[2]))) as here,
+    ):
         installation = Installation(settings, here.settings, here.session, here.clock, running=True, database=None)
         assert (await doctor_machine.program(installation)).outcome is Outcome.OK
         status = 503
@@ -372,14 +363,18 @@ async def real_x(settings: Settings) -> AsyncIterator[tuple[Settings, aiohttp.Cl
         return web.json_response({"response_token": crc_answer(SECRET.encode(), request.query["crc_token"])})
 
     world = make_world()
-    async with running_sandbox(world) as url, serving(PATH, answer) as port, aiohttp.ClientSession() as session:
+    async with (
+        running_sandbox(world) as url,
+        serving(web.get(PATH, answer)) as address,
+        aiohttp.ClientSession() as session,
+    ):
         there = change(
             settings,
             x_api_base_url=url,
             x_consumer_key=KEY,
             x_consumer_secret=SecretStr(SECRET),
             x_bearer_token=SecretStr(BEARER),
-            public_url=f"http://127.0.0.1:{port}",
+            public_url=address,
         )
         yield there, session, world
 
@@ -463,8 +458,8 @@ async def test_a_clock_that_is_not_like_xs_is_found(settings: Settings, ahead_s:
         theirs = now - timedelta(seconds=ahead_s)
         return web.Response(status=404, headers={"Date": format_datetime(theirs, usegmt=True)})
 
-    async with serving("/", tell) as port:
-        there = change(settings, x_api_base_url=f"http://127.0.0.1:{port}")
+    async with serving(web.get("/", tell)) as url:
+        there = change(settings, x_api_base_url=url)
         assert await outcome(doctor_x.clock, there, clock=ManualClock(now)) is expected
 
 

@@ -134,6 +134,10 @@ async def check_books(program: Program, x: SimulatedX, agents: Agents) -> None:
 
 
 async def kill_and_come_back(program: Program, part: str, which: int) -> None:
+    # What was killed before may have taken this part along: it is killed when it is there again.
+    async with asyncio.timeout(PATIENCE_S):
+        while not program.pids(part):
+            await asyncio.sleep(0.1)
     program.kill(part, which)
     if part == "program":
         await program.process.wait()

@@ -112,8 +112,8 @@ def test_an_answer_is_confirmed_when_x_has_it_once_and_it_is_stored_as_sent(
 
 async def test_messages_that_wait_in_the_inbox_are_found_there(client: Client, database: Database) -> None:
     events = [
-        XEvent(f"{kind}:{n}", kind, "100", str(200 + n), NOW, {"twitterMessageId": str(n)} if n < 5 else {})
-        for n, kind in enumerate([EventKind.MESSAGE] * 5 + [EventKind.TYPING] * 2)
+        XEvent(f"{key}:100:{n}", kind, "100", str(200 + n), NOW, {})
+        for n, (key, kind) in enumerate([("dm", EventKind.MESSAGE)] * 5 + [("typing", EventKind.TYPING)] * 2)
     ]
     await Inbox(client, database).add(events, NOW)
     assert await read_inbox(database) == {"0", "1", "2", "3", "4"}

@@ -11,8 +11,8 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -49,6 +49,22 @@ def ray_folder(program: Program) -> Path:
 
 def plasma_files() -> set[Path]:
     return {name for name in Path("/dev/shm").iterdir() if "plasma" in name.name}
+
+
+def listened_at(pids: Iterable[int]) -> set[int]:
+    """Return the TCP ports that processes listen at."""
+    ports = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                ports[f"socket:[{fields[9]}]"] = int(fields[1].rsplit(":", 1)[1], 16)
+    found = set()
+    for pid in pids:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                found.add(ports.get(str(descriptor.readlink())))
+    return {port for port in found if port is not None}
 
 
 @contextmanager
@@ -215,14 +231,15 @@ async def _changed(program: Program, part: str, before: list[int]) -> bool:
     return bool(now) and not set(now) & set(before)
 
 
-async def test_a_killed_ray_comes_back_by_itself(program: Program) -> None:
+@pytest.mark.parametrize("part", ["program/ray_watch.py ", "raylet/raylet "])
+async def test_a_ray_of_which_a_part_was_killed_comes_back_as_a_whole(program: Program, part: str) -> None:
     hosts = program.pids("host")
-    [ray] = [pid for pid, command in processes_of(program.data_dir) if "ray.scripts.scripts start" in command]
-    os.kill(ray, signal.SIGKILL)
+    [pid] = [pid for pid, command in processes_of(program.data_dir) if part in command]
+    os.kill(pid, signal.SIGKILL)
     await until(lambda: _changed(program, "host", hosts))
     await program.until_ready()
 
-    await send(program, "after Ray was killed")
+    await send(program, f"after {part} was killed")
     assert await post_event(program, "88001", "hello again") == 200
 
 
@@ -276,7 +293,7 @@ async def suspend_ray(program: Program) -> int:
     found: list[int] = []
 
     async def there() -> bool:
-        found[:] = [pid for pid, command in processes_of(program.data_dir) if "ray.scripts.scripts start" in command]
+        found[:] = [pid for pid, command in processes_of(program.data_dir) if "program.ray_command start" in command]
         return bool(found)
 
     await until(there)
@@ -290,6 +307,13 @@ async def is_live(program: Program) -> bool:
     except (aiohttp.ClientError, TimeoutError):
         return False
     return status == 200
+
+
+async def test_ports_of_actors_are_such_as_no_other_ray_takes_at_the_same_moment(program: Program) -> None:
+    ports = listened_at(pid for pid, _ in processes_of(program.data_dir))
+    assert program.port in ports
+    # What Ray hands out unless it is told otherwise, looking first and taking later.
+    assert ports.isdisjoint(set(range(10_002, 20_000)) - {program.port})
 
 
 async def test_webhooks_are_accepted_before_ray_is_ready_and_never_lost(program: Program) -> None:

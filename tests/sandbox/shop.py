@@ -18,6 +18,7 @@ from aiohttp import web
 from oauthlib.oauth1 import Client as OAuthClient
 
 from sandbox.world import World
+from tests.serving import serving
 
 KEY, SECRET, BEARER = "key", "consumer-secret", "bearer"
 
@@ -128,16 +129,10 @@ class Receiver:
 @asynccontextmanager
 async def receiving() -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    app = web.Application()
-    app.router.add_get("/hook", receiver.challenge)
-    app.router.add_post("/hook", receiver.take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    yield receiver
-    receiver.hold.set()
-    await runner.cleanup()
+    async with serving(web.get("/hook", receiver.challenge), web.post("/hook", receiver.take)) as origin:
+        receiver.url = f"{origin}/hook"
+        yield receiver
+        receiver.hold.set()
 
 
 async def register(shop: Shop, receiver: Receiver) -> str:

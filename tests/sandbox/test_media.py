@@ -138,6 +138,22 @@ async def test_media_goes_with_choices_and_is_shown_with_the_message(shop: Shop)
     assert shown["quick_reply"] == choices
 
 
+async def test_the_stand_in_of_example_sites_knows_orders(shop: Shop) -> None:
+    orders = f"{shop.base}/sandbox/web/orders"
+    async with shop.http.get(f"{orders}/12345") as response:
+        shipped = {"orderId": "12345", "status": "shipped", "shippedOn": "January 15", "expectedOn": "January 20"}
+        assert (response.status, await response.json()) == (200, shipped)
+    async with shop.http.get(f"{orders}/4") as response:
+        assert (response.status, await response.json()) == (200, {"orderId": "4", "status": "processing"})
+    async with shop.http.get(f"{orders}/3") as response:
+        assert response.status == 404
+
+
+async def test_the_stand_in_of_example_sites_takes_webhooks(shop: Shop) -> None:
+    async with shop.http.post(f"{shop.base}/sandbox/web/webhooks/mktx", json={"type": "webhook.test"}) as response:
+        assert response.status == 204
+
+
 @pytest.mark.parametrize(
     ("path", "content_type", "beginning"),
     [

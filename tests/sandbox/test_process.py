@@ -16,6 +16,7 @@ import pytest
 
 from sandbox.journal import Journal
 from sandbox.server import running
+from tests.sandbox.model_client import client_of
 from tests.sandbox.shop import BEARER, KEY, SECRET, Receiver, Shop, make_world, register
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,8 @@ async def test_a_restarted_sandbox_remembers(
     async with process(journal, end=signal.SIGTERM) as base:
         shop = Shop(base, http)
         assert await shop.control("GET", "messages") == before
+        async with client_of(base) as client:
+            assert [model.id async for model in client.models.list()]
         assert (await shop.control("GET", "state"))["subscriptions"] == {
             "account_activity": {"100": [webhook_id]},
             "x_activity": 1,

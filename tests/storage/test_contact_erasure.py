@@ -31,6 +31,7 @@ from tests.storage.arrivals import (
     everything,
     ingest_of,
     message,
+    messages_counted,
 )
 
 PERSON = "98765432101234"
@@ -96,7 +97,9 @@ async def full_house(ingest: Ingest, inbox: Inbox, database: Database) -> str:
     )
     await database["contacts"].update_one({"_id": contact_id}, {"$set": {"attributes": {"notes": "planted note"}}})
     await database["campaignRecipients"].insert_one({**common, "_id": "r1", "text": "planted text"})
-    await database["flowExecutions"].insert_one({**common, "_id": "e1", "variables": {"name": "Planted Name"}})
+    execution = {"flowId": "f1", "status": "running", "startedAt": START, "completedAt": None}
+    kept = {"_id": "e1", "variables": {"name": "Planted Name"}}
+    await database["flowExecutions"].insert_one({**common, **execution, **kept})
     await database["activities"].insert_many(
         [
             {
@@ -158,7 +161,7 @@ async def test_what_others_have_is_left(
     erasures: ContactErasures, ingest: Ingest, inbox: Inbox, database: Database
 ) -> None:
     contact_id = await full_house(ingest, inbox, database)
-    before = await everything(database, "messageCounts")
+    before = await messages_counted(database)
     await erasures.erase("m1", contact_id, "user", CLOCK)
     (contact,) = await everything(database, "contacts")
     (conversation,) = await everything(database, "conversations")
@@ -169,7 +172,7 @@ async def test_what_others_have_is_left(
     assert [entry["data"]["text"] for entry in waiting["events"]] == ["kept in the inbox"]
     assert await database["activities"].find_one({"_id": "a3"}, {"data": 1}) == {"_id": "a3", "data": {"text": "k"}}
     assert await database["idempotencyKeys"].count_documents({}) == 1
-    assert await everything(database, "messageCounts") == before
+    assert await messages_counted(database) == before
     await ingest.apply(await everything(database, "inbox"))
     assert await database["messages"].count_documents({"content": "kept in the inbox"}) == 1
 
@@ -324,7 +327,7 @@ async def test_a_send_that_is_under_way_ends_first_so_that_its_echo_is_known(
     assert conversation is not None
     under_way: Document = {"_id": "own", "merchantId": "m1", "accountId": "account-100", "contactId": contact_id}
     under_way |= {"conversationId": conversation["_id"], "twitterMessageId": None, "content": "planted text 9"}
-    under_way |= {"status": "sending", "pending": True, "at": CLOCK.now(), "createdAt": CLOCK.now()}
+    under_way |= {"status": "sending", "source": "agent", "pending": True, "at": CLOCK.now(), "createdAt": CLOCK.now()}
     await database["messages"].insert_one(under_way)
     erasing = asyncio.create_task(ContactErasures(database, settings).erase("m1", contact_id, "user", CLOCK))
     while not await database["erasures"].count_documents({}):

@@ -46,7 +46,7 @@ async def put_aside(ingest: Ingest, inbox: Inbox, database: Database, events: Se
 
 async def texts_waiting(database: Database) -> list[str]:
     documents = await everything(database, "inbox")
-    return [str(event_of(entry).data.get("text", "")) for each in documents for entry in each["events"]]
+    return [str(event_of(entry, NOW).data.get("text", "")) for each in documents for entry in each["events"]]
 
 
 async def test_what_came_before_the_account_is_processed_once_it_is_connected(

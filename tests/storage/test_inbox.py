@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import asyncio
 
+import orjson
 import pytest
 from pymongo.errors import PyMongoError
 
 from domain.events import EventKind
+from domain.lone_message import lone_message
 from domain.partition import LANES
+from domain.x_normalise import normalise
 from storage.client import Client, Database
 from storage.inbox import Inbox, entry_of, event_of, lane_of_event
 from tests.actors.desk import failing
+from tests.domain import x_payloads as x
 from tests.storage.arrivals import START, arrive, event, event_count, everything, message
 
 ALL = range(LANES)
@@ -22,7 +26,16 @@ def inbox(client: Client, database: Database) -> Inbox:
 
 @pytest.mark.parametrize("kept", [message("hi"), message("hi", outbound=True), event(EventKind.FOLLOW)])
 def test_an_event_is_read_as_it_was_kept(kept) -> None:
-    assert event_of(entry_of(kept)) == kept
+    assert event_of(entry_of(kept), START) == kept
+
+
+def test_a_body_that_is_kept_as_it_came_is_read_as_of_its_arrival() -> None:
+    payload = x.aaa(x.item(at="no time"))
+    body = orjson.dumps(payload)
+    lone = lone_message(payload, body)
+    assert lone is not None
+    assert entry_of(lone)["body"] == body
+    assert [event_of(entry_of(lone), START)] == normalise(payload, START)
 
 
 async def test_what_was_added_is_read_in_order_of_arrival(inbox: Inbox) -> None:
@@ -31,7 +44,7 @@ async def test_what_was_added_is_read_in_order_of_arrival(inbox: Inbox) -> None:
         lanes = await inbox.add(events[start : start + 7], START)
         assert lanes == {lane_of_event(events[0])}
     documents = await inbox.read(ALL, 0, 100)
-    assert [event_of(entry) for document in documents for entry in document["events"]] == events
+    assert [event_of(entry, document["receivedAt"]) for document in documents for entry in document["events"]] == events
     assert await inbox.pending() == 30
 
 
@@ -40,7 +53,7 @@ async def test_a_conversation_is_always_in_the_same_lane(inbox: Inbox) -> None:
     assert await inbox.add(events, START) == {lane_of_event(e) for e in events}
     for lane in ALL:
         documents = await inbox.read(range(lane, lane + 1), lane, 1000)
-        found = [event_of(entry) for document in documents for entry in document["events"]]
+        found = [event_of(entry, document["receivedAt"]) for document in documents for entry in document["events"]]
         assert found == [e for e in events if lane_of_event(e) == lane]
 
 
@@ -89,7 +102,7 @@ async def test_a_document_is_split_in_place(inbox: Inbox, database: Database) ->
     await inbox.split(documents[1])
     now = await inbox.read(ALL, 0, 100)
     assert [len(document["events"]) for document in now] == [3, 1, 1, 1, 3]
-    assert [event_of(e) for d in now for e in d["events"]] == [*before, *split, *after]
+    assert [event_of(e, d["receivedAt"]) for d in now for e in d["events"]] == [*before, *split, *after]
 
 
 async def test_what_is_buried_is_kept_with_its_reason(inbox: Inbox, database: Database) -> None:

@@ -195,7 +195,7 @@ async def test_any_split_into_batches_stores_the_same(client: Client, database: 
     events, cuts = one_by_one_and_in_batches(seed)
     shown = []
     for bounds in (list(range(31)), [0, *cuts, 30]):
-        for name in ("inbox", "accounts", "contacts", "conversations", "messages", "activities", "messageCounts"):
+        for name in ("inbox", "accounts", "contacts", "conversations", "messages", "activities", "rollups"):
             await database[name].delete_many({})
         await connect(database)
         ingest, inbox = ingest_of(client, database), Inbox(client, database)

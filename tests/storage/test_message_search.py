@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +19,8 @@ from tests.storage.test_indexes import plan_of
 NOW = datetime(2026, 11, 2, 10, tzinfo=UTC)
 NEWEST = {"at": -1, "_id": -1}
 ANY = MessageFilter()
+#: MongoDB's code of a command that took longer than it was given.
+MAX_TIME_MS_EXPIRED = 50
 
 
 def asked(text: str) -> Asked:
@@ -96,13 +100,27 @@ async def test_conversations_are_those_of_the_messages_each_once(database: Datab
 
 async def test_what_takes_too_long_is_given_up(database: Database) -> None:
     await store(database, ["hello"])
-    search, admin = MessageSearch(database), database.client.admin
-    # Every command of the client has a time limit, also the one that would end this.
-    once = {"configureFailPoint": "maxTimeAlwaysTimeOut", "mode": {"times": 1}}
-    await admin.command(once)
+    search = MessageSearch(database)
     with pytest.raises(InvalidRequest) as refused:
-        await search.page("m1", asked('"hello there"'), MessageFilter(), Slice())
-    await admin.command(once)
+        async with taking_too_long(database):
+            await search.page("m1", asked('"hello there"'), MessageFilter(), Slice())
     with pytest.raises(InvalidRequest):
-        await search.conversation_ids("m1", asked("hello"), MessageFilter())
+        async with taking_too_long(database):
+            await search.conversation_ids("m1", asked("hello"), MessageFilter())
     assert [problem.field for problem in refused.value.problems] == ["q"]
+
+
+@asynccontextmanager
+async def taking_too_long(database: Database) -> AsyncIterator[None]:
+    """Have the server give up what is read of these messages, as it does after the time limit of a command."""
+    admin, fail_point = database.client.admin, {"configureFailPoint": "failCommand"}
+    failure = {
+        "failCommands": ["find", "aggregate", "count"],
+        "namespace": f"{database.name}.messages",
+        "errorCode": MAX_TIME_MS_EXPIRED,
+    }
+    await admin.command(fail_point | {"mode": "alwaysOn", "data": failure})
+    try:
+        yield
+    finally:
+        await admin.command(fail_point | {"mode": "off"})

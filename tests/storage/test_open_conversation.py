@@ -6,9 +6,9 @@ from typing import cast
 
 import pytest
 
+from domain.account_key import AccountKey
 from domain.errors import NotFound
 from domain.ids import new_id
-from domain.ingestion import AccountKey
 from storage.client import Database
 from storage.contacts import ContactDocument
 from storage.conversations import Conversations

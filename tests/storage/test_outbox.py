@@ -127,15 +127,19 @@ async def test_an_answer_takes_its_id_back_from_the_wrong_twin(desk: Desk, evide
 
 
 async def test_an_echo_that_was_taken_for_a_message_from_xs_app_becomes_the_message_that_was_sent(desk: Desk) -> None:
-    await desk.queue(status="sending", content="Answer")
+    await desk.queue(status="sending", content="Answer", source="bot")
     echo = message("Answer as X has changed it", 2, outbound=True, x_id="55")
     inbox = Inbox(desk.client, desk.database)
     await ingest_of(desk.client, desk.database).apply(await arrive(inbox, desk.database, echo))
     assert await desk.database["messages"].count_documents({"source": "native"}) == 1
+    silenced = {"personAnsweredAt": {"$ne": None}}
+    assert await desk.database["conversations"].count_documents(silenced) == 1
     assert await desk.outbox.confirm("m1", "55", LATER, settled_by="answer")
     assert await desk.database["messages"].count_documents({"source": "native"}) == 0
     assert await desk.status() == "sent"
     await check_counters(desk.database)
+    # No person has answered: the chatbot goes on.
+    assert await desk.database["conversations"].count_documents(silenced) == 0
 
 
 async def test_a_look_into_xs_list_takes_nothing_away_from_another_message(desk: Desk) -> None:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from aiohttp import web
 from pydantic import SecretStr
 
 from actors.clients.x_app import XApp
@@ -13,6 +12,7 @@ from actors.clients.x_transport import open_session
 from config.settings import Settings
 from domain.clock import SystemClock
 from tests.actors.clients.x_server import BEARER, CONSUMER_KEY, CONSUMER_SECRET, TOKEN, TOKEN_SECRET, XServer
+from tests.serving import everything, serving
 
 
 def x_settings(url: str, timeout_s: float = 20) -> Settings:
@@ -28,16 +28,8 @@ def x_settings(url: str, timeout_s: float = 20) -> Settings:
 @pytest.fixture
 async def x_server() -> AsyncIterator[XServer]:
     server = XServer()
-    app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    server.url = f"http://{host}:{port}"
-    yield server
-    await runner.cleanup()
+    async with serving(everything(server.handle)) as server.url:
+        yield server
 
 
 @pytest.fixture

@@ -197,6 +197,24 @@ async def test_a_compressed_body_is_said_to_be_one_and_not_inflated(site: Site, 
         assert len(await body_of(answer, 1024 * 1024)) < 100_000
 
 
+@pytest.mark.parametrize(("most_bytes", "expected"), [(4, b"cont"), (7, b"content"), (100, b"content")])
+async def test_the_beginning_of_a_body_is_no_more_than_asked_for(
+    site: Site, anywhere: SafeFetch, most_bytes: int, expected: bytes
+) -> None:
+    async with anywhere.open(SafeRequest(site.put("/a.txt", b"content"))) as answer:
+        assert await answer.beginning(most_bytes) == expected
+
+
+async def test_the_beginning_of_an_endless_body_is_had_and_of_a_broken_one_is_not(
+    site: Site, anywhere: SafeFetch
+) -> None:
+    async with anywhere.open(SafeRequest(f"{site.url}/endless")) as answer:
+        assert len(await answer.beginning(1024)) == 1024
+    async with anywhere.open(SafeRequest(f"{site.url}/broken")) as answer:
+        with pytest.raises(FetchFailed):
+            await answer.beginning(1024)
+
+
 async def test_a_body_that_breaks_off_has_failed(site: Site, anywhere: SafeFetch) -> None:
     with pytest.raises(FetchFailed, match="broke off"):
         await fetched(anywhere, f"{site.url}/broken")

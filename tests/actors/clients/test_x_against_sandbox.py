@@ -28,6 +28,7 @@ from domain.x_signature import crc_answer, is_signed
 from sandbox.server import running
 from sandbox.world import World
 from tests.actors.clients.media import media_file
+from tests.serving import serving
 
 KEY, SECRET, BEARER = "key", "consumer-secret", "bearer"
 
@@ -60,15 +61,9 @@ class Webhook:
 @pytest.fixture
 async def webhook() -> AsyncIterator[Webhook]:
     webhook = Webhook()
-    app = web.Application()
-    app.router.add_get("/hook", webhook.challenge)
-    app.router.add_post("/hook", webhook.take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    webhook.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    yield webhook
-    await runner.cleanup()
+    async with serving(web.get("/hook", webhook.challenge), web.post("/hook", webhook.take)) as origin:
+        webhook.url = f"{origin}/hook"
+        yield webhook
 
 
 @pytest.fixture
