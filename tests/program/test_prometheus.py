@@ -166,21 +166,29 @@ async def the_model_is_asked_between_two_looks(program: Program, prometheus: Pro
 
 
 async def people_answer(program: Program, x: SimulatedX) -> list[str]:
-    """Answer each conversation, the first once X has refused for a moment; returns whom they are with."""
+    """Answer each conversation, one once X has refused for a moment; returns whom they are with."""
     async with asyncio.timeout(PATIENCE_S):
         conversations: list[dict[str, Any]] = []
         while len(conversations) < 3:
             _, answer = await program.api("GET", "/conversations?take=50")
             conversations = answer["data"]
             await asyncio.sleep(0.2)
-    fault = {"kind": "error", "error": "TooManyRequests", "seconds": 1, "headers": ROOM_LEFT, "count": 1}
-    await x.order("faults", {**fault, "match": SEND_PATH})
     for number, conversation in enumerate(conversations):
         text = {"content": f"Hello {number}", "type": "text"}
         await called(program, "POST", f"/conversations/{conversation['id']}/messages?wait=false", text)
     await until_counted(program, 'mktx_sends_total{kind="agent",outcome="sent"}', len(conversations))
-    await until_counted(program, 'mktx_sends_total{kind="agent",outcome="again"}')
+    await x_refuses_a_person_for_a_moment(program, x, conversations[0]["id"])
     return [str(conversation["contactId"]) for conversation in conversations]
+
+
+async def x_refuses_a_person_for_a_moment(program: Program, x: SimulatedX, conversation_id: str) -> None:
+    """Have X's refusal meet a person's message: one that the chatbot sends meanwhile may get it instead."""
+    fault = {"kind": "error", "error": "TooManyRequests", "seconds": 1, "headers": ROOM_LEFT, "count": 1}
+    async with asyncio.timeout(PATIENCE_S):
+        while not await counted(program, 'mktx_sends_total{kind="agent",outcome="again"}'):
+            await x.order("faults", {**fault, "match": SEND_PATH})
+            text = {"content": "And one more thing", "type": "text"}
+            await called(program, "POST", f"/conversations/{conversation_id}/messages", text)
 
 
 async def a_flow_runs(program: Program, contacts: list[str]) -> None:
