@@ -166,13 +166,14 @@ class Stage:
         return LocalActors(self.host).ref(CampaignActor, campaign_id, timeout_s=60)
 
     async def resume_everything(self) -> None:
-        """Do what a host does when it starts: wake what has work."""
+        """Do what a host does when it starts, and again and again: wake what has work."""
         assert self.host is not None
         actors = LocalActors(self.host)
         for campaign_id in await self.database["campaignRuns"].distinct("campaignId"):
             await actors.ref(CampaignActor, campaign_id).follow()
         for account in self.accounts:
             await actors.ref(AccountActor, account.id).resume()
+            await actors.ref(AccountActor, account.id).campaigns_changed()
 
     async def start_slowly(self, contacts: int) -> tuple[str, CampaignActor]:
         """Start a campaign to so many contacts, and return when some of them have got it, but by far not all."""
@@ -207,6 +208,27 @@ class Stage:
 
         await self.until(reached)
         return await self.state(campaign_id)
+
+    async def until_each_account_has_sent(self) -> None:
+        """Wait until X has taken a message of each account and said so."""
+        accounts = {account.id for account in self.accounts}
+
+        async def have_sent() -> bool:
+            return set(await self.database["messages"].distinct("accountId", {"status": "sent"})) == accounts
+
+        await self.until(have_sent)
+
+    async def until_completed(self, campaign_id: str) -> None:
+        """Wait for the end of a campaign while the host looks for what is left, as hosts do.
+
+        Looking once is not enough: a step that a dying host had begun may be written after that.
+        """
+
+        async def is_completed() -> bool:
+            await self.resume_everything()
+            return (await self.state(campaign_id))["status"] == "completed"
+
+        await self.until(is_completed)
 
     async def recipients(self, campaign_id: str) -> list[Document]:
         return await self.database["campaignRecipients"].find({"campaignId": campaign_id}).to_list()

@@ -146,12 +146,14 @@ async def test_a_run_goes_on_after_a_crash_at_any_time(stage: Stage) -> None:
     campaign_id = await stage.campaign()
     stage.start()
     await stage.actor(campaign_id).start(MERCHANT)
+    # Before X's first answer an account goes by the few that X is known to allow, and would stop there.
+    await stage.until_each_account_has_sent()
     for _ in range(6):
         await asyncio.sleep(0.15)
         stage.kill()
         stage.start()
         await stage.resume_everything()
-    await stage.until_status(campaign_id, "completed")
+    await stage.until_completed(campaign_id)
 
     statuses, counts = await stage.statuses(campaign_id), await stage.counts(campaign_id)
     ambiguous = [each for each in await stage.recipients(campaign_id) if each["reason"] == "ambiguous"]
@@ -334,8 +336,7 @@ async def test_lanes_that_a_crash_has_left_idle_are_started(stage: Stage, left: 
     await stage.database["campaignRuns"].update_many({}, {"$set": {"status": "running"}})
     await stage.database["campaigns"].update_many({}, {"$set": {"status": "running"}})
     stage.start()
-    await stage.resume_everything()
-    await stage.until_status(campaign_id, "completed")
+    await stage.until_completed(campaign_id)
     assert await stage.statuses(campaign_id) == {"sent": 3}
 
 
@@ -416,7 +417,6 @@ async def test_an_account_that_x_refuses_holds_its_recipients_and_the_campaign_s
     stage.kill()
     await stage.database["accountActors"].update_one({"_id": account.id}, {"$set": {"state.blockedUntil": 0}})
     stage.start()
-    await stage.resume_everything()
-    await stage.until_status(campaign_id, "completed")
+    await stage.until_completed(campaign_id)
     assert await stage.statuses(campaign_id) == {"failed": 1, "sent": 11}
     assert set(stage.in_x().values()) == {1}
