@@ -17,7 +17,8 @@ Payload: TypeAlias = dict[str, object]
 ANSWERED: web.RequestKey[Payload] = web.RequestKey("answered", dict)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 JSON = "application/json"
-_HEADERS = {
+#: In the head of every JSON answer.
+HEADERS = {
     "Content-Type": f"{JSON}; charset=utf-8",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -71,19 +72,25 @@ def respond(
     if not payload["success"]:
         payload = payload | {"requestId": request.get(REQUEST_ID)}
     request[ANSWERED] = payload
-    return web.Response(body=dumps(payload), status=status, headers=_HEADERS | dict(headers) if headers else _HEADERS)
+    return web.Response(body=dumps(payload), status=status, headers=HEADERS | dict(headers) if headers else HEADERS)
 
 
 def respond_failure(
     request: web.Request, error: MktxError, *, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """Return the answer to a request that was refused."""
-    extra = dict(headers or {})
+    extra = failure_headers(error) | dict(headers or {})
+    return respond(request, failure(error), status=error.http_status, headers=extra)
+
+
+def failure_headers(error: MktxError) -> dict[str, str]:
+    """Return what an answer to a request that was refused has in its head beside what all have."""
+    extra = {}
     if error.retry_after_s is not None:
         extra["Retry-After"] = str(max(1, error.retry_after_s))
     if error.http_status == web.HTTPUnauthorized.status_code:
         extra["WWW-Authenticate"] = "Bearer"
-    return respond(request, failure(error), status=error.http_status, headers=extra)
+    return extra
 
 
 def _show(value: object) -> str:

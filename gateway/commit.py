@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import structlog
@@ -52,8 +52,8 @@ class GroupCommit:
         self._waiting: list[_Call] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, events: Sequence[Arrival], arrived: float) -> Awaitable[None]:
-        """Return what to await until a call's events are durable; `arrived` is monotonic time in seconds.
+    def add(self, events: Sequence[Arrival], arrived: float) -> asyncio.Future[None]:
+        """Return what ends when a call's events are durable; `arrived` is monotonic time in seconds.
 
         Raises:
             Overloaded: when too many wait already.

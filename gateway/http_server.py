@@ -17,6 +17,7 @@ from domain.errors import InvalidRequest, MktxError
 from domain.ids import new_id
 from gateway.answers import JSON, dumps, failure
 from gateway.middlewares.request_id import HEADER
+from gateway.whole_calls import WholeCallConnection, WholeCalls
 
 log = structlog.get_logger()
 
@@ -29,16 +30,18 @@ class Runner(web.AppRunner):
     """Runs an application on a server whose own answers are failures of the API.
 
     A POST to exactly one of the `express` addresses goes straight to its handler: the way through router, middlewares
-    and signals costs a third of what the shortest handler does.
+    and signals costs a third of what the shortest handler does. Calls that come in one piece do not even get that far
+    if `whole_calls` takes them.
     """
 
-    __slots__ = ("_express",)
+    __slots__ = ("_express", "_whole_calls")
 
     def __init__(
         self,
         app: web.Application,
         *,
         express: Mapping[str, Handler] | None = None,
+        whole_calls: WholeCalls | None = None,
         keepalive_timeout: float = 75,
         shutdown_timeout: float = 60,
     ) -> None:
@@ -52,6 +55,7 @@ class Runner(web.AppRunner):
             handle_signals=False,
         )
         self._express = dict(express or {})
+        self._whole_calls = whole_calls
 
     async def _make_server(self) -> web.Server:
         made, express = await super()._make_server(), self._express
@@ -66,15 +70,19 @@ class Runner(web.AppRunner):
                 # An `Expect` header is looked at before any middleware.
                 return _answer(InvalidRequest("The Expect header can't be met", status=error.status))
 
-        return _Server(handle, request_factory=made.request_factory, **self._kwargs)
+        server = _Server(handle, request_factory=made.request_factory, **self._kwargs)
+        server.whole_calls = self._whole_calls
+        return server
 
 
 class _Server(web.Server):
+    whole_calls: WholeCalls | None = None
+
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _Connection(self, loop=self._loop, calls=self.whole_calls, **self._kwargs)
 
 
-class _Connection(web.RequestHandler):
+class _Connection(WholeCallConnection):
     __slots__ = ()
 
     def handle_error(

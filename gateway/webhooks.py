@@ -20,17 +20,26 @@ from config.origin import REQUEST
 from config.settings import Settings
 from config.tracing import is_tracing, span, traceparent
 from domain.clock import Clock
-from domain.errors import InvalidRequest, MktxError, PayloadTooLarge, Problem, Unauthenticated, UnsupportedMedia
+from domain.errors import (
+    InvalidRequest,
+    MktxError,
+    Overloaded,
+    PayloadTooLarge,
+    Problem,
+    Unauthenticated,
+    UnsupportedMedia,
+)
 from domain.ids import new_id
 from domain.lone_message import lone_message
 from domain.x_normalise import UnknownEnvelope, normalise
 from domain.x_signature import crc_answer, is_signed
-from gateway.answers import JSON, REQUEST_ID
+from gateway.answers import HEADERS, JSON, REQUEST_ID, dumps, failure, failure_headers
 from gateway.body_deadline import read_in_time
 from gateway.commit import REQUESTS, GroupCommit
 from gateway.middlewares.errors import errors
 from gateway.middlewares.request_id import HEADER
 from gateway.paths import API
+from gateway.whole_calls import Head, Taken, rendered
 from storage.inbox import Arrival, Inbox, traced
 
 log = structlog.get_logger()
@@ -48,12 +57,15 @@ _UNAVAILABLE = REQUESTS.labels("unavailable")
 
 
 class Webhooks:
-    """Takes in what X calls."""
+    """Takes in what X calls: in one piece where it comes so (`gateway/whole_calls.py`), else as a request."""
+
+    path = PATH
 
     def __init__(self, settings: Settings, commit: GroupCommit, inbox: Inbox, clock: Clock) -> None:
         former = settings.x_consumer_secret_old.get_secret_value().encode()
         self._secret = settings.x_consumer_secret.get_secret_value().encode()
         self._secrets = [secret for secret in (self._secret, former) if secret]
+        self._largest_body = settings.max_body_bytes
         self._body_timeout_s = settings.request_body_timeout_s
         self._commit = commit
         self._inbox = inbox
@@ -73,7 +85,7 @@ class Webhooks:
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
         """Take a call of X; what is wrong with it is answered in the shape of all errors."""
-        request_id = request[REQUEST_ID] = f"{self._process}-{next(self._numbers):x}"
+        request_id = request[REQUEST_ID] = self._next_id()
         former = REQUEST.set(request_id)
         try:
             with span("webhook", parent=""):
@@ -84,6 +96,32 @@ class Webhooks:
         if response.status != web.HTTPOk.status_code:
             self._count_refusal(response.status)
         return response
+
+    def _next_id(self) -> str:
+        return f"{self._process}-{next(self._numbers):x}"
+
+    def take(self, message: Head, body: bytes) -> Taken | None:
+        """Take a call that is signed, can be read and finds room; any other, and every one that is traced, is left."""
+        start = time.monotonic()
+        signature = _only(message.headers.getall(SIGNATURE_HEADER, []))
+        if is_tracing() or len(body) > self._largest_body or not is_signed(body, signature, self._secrets):
+            return None
+        try:
+            done = self._commit.add(self._read_events(body), start)
+        except (UnknownEnvelope, orjson.JSONDecodeError, Overloaded):
+            return None
+        return Taken(done, self._next_id())
+
+    def answer(self, taken: Taken) -> bytes:
+        """Return the answer to a call whose events are durable, or are not known to be."""
+        error = taken.done.exception()
+        if error is None:
+            return rendered(web.HTTPOk.status_code, {hdrs.CONTENT_TYPE: JSON, HEADER: taken.request_id}, _ANSWER)
+        refused = error if isinstance(error, MktxError) else MktxError("Something went wrong on our side")
+        log.warning("request.failed", code=refused.code, status=refused.http_status, request_id=taken.request_id)
+        self._count_refusal(refused.http_status)
+        headers = HEADERS | failure_headers(refused) | {HEADER: taken.request_id}
+        return rendered(refused.http_status, headers, dumps(failure(refused) | {"requestId": taken.request_id}))
 
     @staticmethod
     def _count_refusal(status: int) -> None:
@@ -118,13 +156,16 @@ class Webhooks:
 
     async def _events(self, body: bytes) -> Sequence[Arrival]:
         try:
-            payload = orjson.loads(body)
-            lone = lone_message(payload, body)
-            return normalise(payload, self._clock.now()) if lone is None else (lone,)
+            return self._read_events(body)
         except (UnknownEnvelope, orjson.JSONDecodeError) as error:
             reason = error.message if isinstance(error, MktxError) else "the body is no JSON"
             await self._bury(body, reason)
             raise InvalidRequest("The body is no event of X", problems=(Problem("body", reason),)) from None
+
+    def _read_events(self, body: bytes) -> Sequence[Arrival]:
+        payload = orjson.loads(body)
+        lone = lone_message(payload, body)
+        return normalise(payload, self._clock.now()) if lone is None else (lone,)
 
     async def _bury(self, body: bytes, reason: str) -> None:
         try:

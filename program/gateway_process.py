@@ -121,9 +121,11 @@ class GatewayProcess:
         if self._leads:
             beside += [InboxWatch(inbox, clock), *recurring]
         app = create_app(deps)
+        webhooks = Webhooks(settings, commit, inbox, clock)
         runner = Runner(
             app,
-            express=Webhooks(settings, commit, inbox, clock).add_to(app),
+            express=webhooks.add_to(app),
+            whole_calls=webhooks,
             keepalive_timeout=settings.request_head_timeout_s,
             shutdown_timeout=settings.shutdown_grace_s,
         )

@@ -30,6 +30,7 @@ from gateway.commit import REQUESTS, GroupCommit
 from gateway.dependencies import Dependencies
 from gateway.http_server import Runner
 from gateway.webhooks import PATH, VERIFY_PATH, Webhooks
+from gateway.whole_calls import WholeCalls
 from storage.client import Client, Database
 from storage.inbox import Inbox, entry_of, event_of, lane_of_event
 from tests.domain.x_payloads import AAA_EXAMPLES, SEED_EXAMPLE, aaa, item, xaa
@@ -100,13 +101,15 @@ class Server(TestServer):
     """Serves as the program does."""
 
     express: Mapping[str, Handler]
+    whole_calls: WholeCalls | None
 
     async def _make_runner(self, **_settings: Any) -> web.BaseRunner:
-        return Runner(self.app, express=self.express)
+        return Runner(self.app, express=self.express, whole_calls=self.whole_calls)
 
 
-@pytest.fixture
-async def door(deps: Dependencies, gateway_database: Database) -> AsyncIterator[Door]:
+@pytest.fixture(params=["in one piece", "as a request"])
+async def door(request: pytest.FixtureRequest, deps: Dependencies, gateway_database: Database) -> AsyncIterator[Door]:
+    """The door, by both ways that a call may take."""
     settings = deps.settings.model_copy(
         update={
             "max_body_bytes": MIB,
@@ -126,7 +129,9 @@ async def door(deps: Dependencies, gateway_database: Database) -> AsyncIterator[
     commit = GroupCommit(inbox, SystemClock(), stored)
     app = create_app(replace(deps, settings=settings))
     server = Server(app)
-    server.express = Webhooks(settings, commit, inbox, SystemClock()).add_to(app)
+    webhooks = Webhooks(settings, commit, inbox, SystemClock())
+    server.express = webhooks.add_to(app)
+    server.whole_calls = webhooks if request.param == "in one piece" else None
     async with TestClient(server) as http:
         yield Door(http, gateway_database, told)
     await commit.close()
