@@ -31,7 +31,7 @@ LAG = Histogram(
 FLOW_EVENTS = Counter("mktx_flow_events_total", "Starts of flows and replies to them that came in by events of X")
 
 #: Without a ring: how often the inbox is looked into, for what a lost ring or a dead gateway left.
-_LOOK_S = 2.0
+_LOOK_S = 5.0
 #: After a batch that was not full: lets the next one fill, so that a busy host works on sets.
 _GATHER_S = 0.005
 _RETRY_S = 0.5
@@ -133,6 +133,8 @@ class Ingestor:
             documents = await self._inbox.read(self._lanes, self._next, self._batch)
             if not documents:
                 self._was_full = False
+                # Nothing is before it either, so the next look is one question.
+                self._next = self._lanes.start
                 return
             begun = time.monotonic()
             await self._process_traced(documents)

@@ -59,6 +59,8 @@ _OWN = Watched(ENDPOINTS, fields=("merchantId",), changes=("status", "events", "
 _SAVE_BUSY_S = 1.0
 _SAVE_IDLE_S = 30.0
 _MEASURE_S = 15.0
+#: How long the server waits for a change before it says that there is none.
+_WAIT_MS = 1_000
 _MOST_MEASURED = 100_000
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
@@ -180,7 +182,7 @@ class WebhookFeed(Actor):
         await self._load()
         watched = self._watched
         changes = Changes(self._services.database, watched)
-        async with changes.open(since) as stream:
+        async with changes.open(since, wait_ms=_WAIT_MS) as stream:
             reader = ChangeReader(stream)
             try:
                 while not self._is_over and self._watched == watched:
