@@ -31,7 +31,7 @@ from tests.gateway.conftest import Api
 from tests.gateway.test_isolation import NAME, PLAIN, made
 from tests.gateway.whole_app import serve_whole
 
-EXAMPLES = 25
+EXAMPLES = 15
 #: The server itself, before anything of ours, refuses a longer request line.
 LONGEST_LINE = 8_000
 RIGHT = GenerationMode.POSITIVE

@@ -6,6 +6,8 @@ import asyncio
 import itertools
 import random
 from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
@@ -16,6 +18,23 @@ from tests.program.running_program import PATIENCE_S, Program, SimulatedX
 ACCOUNTS = ["101", "102", "103"]
 FAULTS = ["accept_then_drop", "accept_then_500", "drop", "reset"]
 SEND_PATH = "/2/dm_conversations/with/.*"
+
+
+@pytest.fixture
+async def program(session: aiohttp.ClientSession, tmp_path: Path, x: SimulatedX) -> AsyncIterator[Program]:
+    settings = {
+        "MKTX_X_MESSAGES_PER_DAY": "100000",
+        "MKTX_X_TIMEOUT_S": "3",
+        # Longer than any send may be late, so that a message that is given up is certainly not in X.
+        "MKTX_X_SETTLE_TIMEOUT_S": "10",
+    }
+    program = Program(session, tmp_path, x, **settings)
+    await program.start()
+    await program.until_ready()
+    await program.login()
+    yield program
+    await program.stop()
+    await program.until_nothing_is_left()
 
 
 async def connect(program: Program, x: SimulatedX) -> None:
@@ -146,11 +165,14 @@ async def kill_and_come_back(program: Program, part: str, which: int) -> None:
     await program.until_ready()
 
 
-async def run_under_fire(program: Program, x: SimulatedX, victims: list[str], seed: int) -> None:
+async def run_under_fire(
+    program: Program, x: SimulatedX, victims: list[str], seed: int, *, events: int, sends: int
+) -> None:
+    """Kill one victim after the other, each after so many sends; so many events come in for each of them."""
     await connect(program, x)
     for kind in FAULTS:
         await x.order("faults", {"kind": kind, "match": SEND_PATH, "probability": 0.02})
-    load = {"count": 250 * len(victims), "rate": 60, "customers": 40, "accounts": ACCOUNTS}
+    load = {"count": events * len(victims), "rate": 60, "customers": 40, "accounts": ACCOUNTS}
     await x.order("rate", {"duplicates": 0.05})
     await x.order("load", load)
     agents = Agents(program, seed)
@@ -158,7 +180,7 @@ async def run_under_fire(program: Program, x: SimulatedX, victims: list[str], se
     for number, part in enumerate(victims):
         sent = len(agents.sends)
         async with asyncio.timeout(PATIENCE_S):
-            while len(agents.sends) < sent + 15:
+            while len(agents.sends) < sent + sends:
                 for task in work:
                     if task.done():
                         task.result()
@@ -175,7 +197,7 @@ async def run_under_fire(program: Program, x: SimulatedX, victims: list[str], se
 
 @pytest.mark.program
 async def test_books_balance_after_every_part_was_killed(program: Program, x: SimulatedX) -> None:
-    await run_under_fire(program, x, ["host", "gateway", "mongod", "program"], seed=1)
+    await run_under_fire(program, x, ["host", "gateway", "mongod", "program"], seed=1, events=120, sends=8)
 
 
 @pytest.mark.program
@@ -185,4 +207,4 @@ async def test_books_balance_after_a_long_series_of_kills(program: Program, x: S
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     parts = random.Random(seed).choices(["host", "gateway", "mongod", "program"], weights=[4, 3, 3, 1], k=30)
-    await run_under_fire(program, x, parts, seed)
+    await run_under_fire(program, x, parts, seed, events=250, sends=15)
