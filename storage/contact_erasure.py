@@ -36,6 +36,7 @@ from storage.contact_holdings import (
 )
 from storage.erased_people import ErasedPeople
 from storage.indexes import REDELIVERY
+from storage.left_over import complete_each
 from storage.rollup_remains import contact_goes_in, keep_in, remove_executions
 
 log = structlog.get_logger()
@@ -339,10 +340,7 @@ class ContactErasures:
 
 async def resume_erasures(erasures: ContactErasures, clock: Clock) -> int:
     """Complete what a process that died has left unfinished; returns how many. Safe beside others that do the same."""
-    contact_ids = await erasures.unfinished()
-    for contact_id in contact_ids:
-        await erasures.complete(contact_id, clock)
-    return len(contact_ids)
+    return await complete_each(await erasures.unfinished(), lambda contact_id: erasures.complete(contact_id, clock))
 
 
 def _named(person: Person) -> dict[str, str]:

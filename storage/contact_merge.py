@@ -31,6 +31,7 @@ from storage.client import Database, Document, Session, session_of
 from storage.contact_holdings import BY_CONTACT, people_of, waiting_events
 from storage.contacts import ContactDocument
 from storage.conversation_sums import closed_in
+from storage.left_over import complete_each
 from storage.rollup_remains import contacts_join_in
 
 log = structlog.get_logger()
@@ -185,10 +186,7 @@ class ContactMerges:
 
 async def resume_merges(merges: ContactMerges) -> int:
     """Complete what a process that died has left unfinished; returns how many. Safe beside others that do the same."""
-    contact_ids = await merges.unfinished()
-    for contact_id in contact_ids:
-        await merges.complete(contact_id)
-    return len(contact_ids)
+    return await complete_each(await merges.unfinished(), merges.complete)
 
 
 def _movable(name: str) -> Document:
