@@ -17,7 +17,7 @@ log = structlog.get_logger()
 INDEXED = Counter("mktx_search_messages_total", "Messages that were made searchable")
 
 #: How often notes are looked for where there are none.
-_LOOK_S = 2.0
+_LOOK_S = 3.0
 _RETRY_S = 1.0
 #: How long to rest after each step, as a multiple of how long it took: half of the time is for others.
 _REST_SHARE = 1.0

@@ -29,11 +29,11 @@ from storage.client import Database, Document, Session
 log = structlog.get_logger()
 
 #: How old what a look-up shows may be.
-FRESH_S = 2.0
+FRESH_S = 3.0
 #: How long what was read for lack of a stream is gone by.
 _KEPT_S = 1.0
 #: How long the server waits for a change before it says that there is none: what is known is twice that old at most.
-_WAIT_MS = 900
+_WAIT_MS = 1_400
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 _FIELDS = dict.fromkeys(("merchantId", "accountId", "version", "status", "trigger", "reEntry", "nodes.type"), 1)
