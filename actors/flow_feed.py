@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 FOUND = Counter("mktx_flow_contacts_found_total", "Contacts with events that their executors had not taken yet")
 
-_READ_EVERY_S = 5.0
+_READ_EVERY_S = 10.0
 _PAGE = 500
 
 

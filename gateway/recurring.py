@@ -14,7 +14,8 @@ from gateway.metrics import UNHANDLED_ERRORS
 
 log = structlog.get_logger()
 
-_EVERY_S = 10.0
+#: A process that died is started again, and begins with all of this: the repetition is for what failed.
+_EVERY_S = 30.0
 
 
 class Recurring:

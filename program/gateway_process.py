@@ -60,6 +60,8 @@ STARTS = Counter(
 )
 
 _BACKLOG = 4096
+#: An account that X has not subscribed yet receives nothing.
+_SUBSCRIBE_EVERY_S = 10.0
 
 
 class _Beside(Protocol):
@@ -177,7 +179,7 @@ def _recurring(deps: Dependencies, subscriptions: AccountSubscriptions) -> tuple
     clock, repositories = deps.clock, deps.repositories
     erasures, merges = ContactErasures(deps.database, deps.settings), ContactMerges(deps.database)
     return (
-        Recurring("subscribe_accounts", subscriptions.look),
+        Recurring("subscribe_accounts", subscriptions.look, every_s=_SUBSCRIBE_EVERY_S),
         Recurring("revive_dead_letters", lambda: repositories.dead_letters.revive_all(clock.now())),
         Recurring("remove_recipients", repositories.campaigns.complete_removals),
         Recurring("remove_executions", repositories.flows.complete_removals),
