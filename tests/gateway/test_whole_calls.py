@@ -204,6 +204,18 @@ async def test_answers_have_the_order_of_the_calls(server: Server, connection: C
     assert answers == bodies
 
 
+async def test_a_call_may_come_with_the_beginning_of_the_next(server: Server, connection: Connection) -> None:
+    second = call("two")
+    connection.send(call("one") + second[:30])
+    await until_taken(server, "one")
+    connection.send(second[30:])
+    server.calls.finish("one")
+    assert await connection.answer() == "taken one"
+    await until_taken(server, "two")
+    server.calls.finish("two")
+    assert await connection.answer() == "taken two"
+
+
 @pytest.mark.parametrize(
     ("sent", "answer"), [(call("left"), "handled left"), (b"GARBAGE\r\n\r\n", "The request is not valid HTTP")]
 )
