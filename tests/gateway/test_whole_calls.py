@@ -126,6 +126,16 @@ async def test_a_whole_call_is_taken_and_answered_when_it_is_done(server: Server
     assert await connection.answer() == "taken now"
 
 
+async def test_a_connection_serves_as_many_calls_as_there_are(connection: Connection) -> None:
+    # More than aiohttp's parser lets wait unanswered: it would stop in the middle of the last ones.
+    for _ in range(100):
+        connection.send(call("now"))
+        assert await connection.answer() == "taken now"
+    connection.send(call("now") * 5)
+    for _ in range(5):
+        assert await connection.answer() in {"taken now", "handled now"}
+
+
 async def test_a_taken_calls_head_is_like_that_of_any_answer(connection: Connection) -> None:
     connection.send(call("now"))
     taken, _ = await connection.whole_answer()
