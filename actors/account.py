@@ -26,11 +26,11 @@ from actors.send_queue import Queued, SendQueue
 from config.settings import Settings
 from domain.clock import Alarm, Waker
 from domain.errors import LimitExceeded, NotFound, Unavailable
+from domain.queued_message import PRIORITY_CAMPAIGN
 from domain.send_windows import Claim, WindowState
 from storage.accounts import Accounts
 from storage.actor_states import ActorStates, StaleActor
 from storage.client import Document
-from storage.messages import PRIORITY_CAMPAIGN
 from storage.outbox import Outbox
 
 log = structlog.get_logger()

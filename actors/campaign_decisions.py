@@ -15,13 +15,13 @@ from domain.contact_policy import ContactPolicy
 from domain.conversation_drafts import new_conversation
 from domain.errors import InvalidContent
 from domain.ids import new_id
+from domain.queued_message import PRIORITY_CAMPAIGN, Addressee, queued_message
 from domain.templates import MissingVariable
 from domain.tracked_links import new_code
 from domain.variants import CONTROL
 from storage.campaign_documents import RecipientDocument, RunDocument
 from storage.campaign_recipients import Candidates, Decision, Delay, Fail, Send, Skip
 from storage.client import Document
-from storage.messages import PRIORITY_CAMPAIGN
 
 
 class Decider:
@@ -71,7 +71,12 @@ class Decider:
         if allowed_at > self._now:
             return Delay(recipient, allowed_at)
         if recipient["variant"] == CONTROL:
-            unsent: Document = {**self._common(recipient), "createdAt": self._now, "campaign": mark}
+            unsent: Document = {
+                "merchantId": recipient["merchantId"],
+                "accountId": recipient["accountId"],
+                "createdAt": self._now,
+                "campaign": mark,
+            }
             return Skip(recipient, CONTROL, remembered(unsent))
         return None
 
@@ -131,31 +136,14 @@ class Decider:
         made: Rendered,
         mark: CampaignMark,
     ) -> Document:
-        return {
-            "_id": new_id(),
-            **self._common(recipient),
-            "conversationId": conversation_id,
-            "contactId": recipient["contactId"],
-            "twitterUserId": contact["twitterUserId"],
-            "twitterMessageId": None,
-            "direction": "outbound",
-            **made.fields,
-            "attachments": [],
-            "isFromBot": False,
-            "source": "campaign",
-            "status": "queued",
-            "pending": True,
-            "priority": PRIORITY_CAMPAIGN,
-            "claim": None,
-            "failure": None,
-            "sentAt": None,
-            "at": self._now,
-            "createdAt": self._now,
-            "sentByUserId": None,
-            "attempts": 0,
-            "campaign": mark,
-        }
-
-    @staticmethod
-    def _common(recipient: RecipientDocument) -> Document:
-        return {"merchantId": recipient["merchantId"], "accountId": recipient["accountId"]}
+        to = Addressee(
+            recipient["merchantId"],
+            recipient["accountId"],
+            conversation_id,
+            recipient["contactId"],
+            contact["twitterUserId"],
+        )
+        message = queued_message(
+            new_id(), to, made.fields, source="campaign", priority=PRIORITY_CAMPAIGN, now=self._now
+        )
+        return message | {"campaign": mark}

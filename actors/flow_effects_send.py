@@ -21,11 +21,11 @@ from domain.flow_nodes import SendMessage, Variable
 from domain.flow_state import Effect
 from domain.ids import new_id
 from domain.outgoing_content import ContentFields
+from domain.queued_message import PRIORITY_FLOW, Addressee, queued_message
 from domain.templates import MissingVariable, Value
 from storage.client import Document
 from storage.flow_documents import EffectOutcome, FlowEventDocument, flow_message_id
 from storage.flow_sends import FlowMessage, FlowSends, Material, QueueSuperseded, Wanted
-from storage.messages import PRIORITY_FLOW
 from storage.templates import TemplateDocument
 
 SOURCE = "flow"
@@ -120,33 +120,11 @@ def _made(event: FlowEventDocument, effect: Effect, material: Material, now: dat
         visit=effect.key.visit,
         contactId=contact["_id"],
     )
-    message: Document = {
-        "_id": flow_message_id(effect.key),
-        "merchantId": event["merchantId"],
-        "accountId": event["accountId"],
-        "conversationId": conversation["_id"],
-        "contactId": contact["_id"],
-        # Where the contact is several people on X, the one who is being talked to.
-        "twitterUserId": conversation["twitterUserId"],
-        "twitterMessageId": None,
-        "direction": "outbound",
-        **fields,
-        "attachments": [],
-        "isFromBot": False,
-        "source": SOURCE,
-        "status": "queued",
-        "pending": True,
-        "priority": PRIORITY_FLOW,
-        "claim": None,
-        "failure": None,
-        "sentAt": None,
-        "at": now,
-        "createdAt": now,
-        "sentByUserId": None,
-        "attempts": 0,
-        "flow": mark,
-        **kept_origin(),
-    }
+    to = Addressee(
+        event["merchantId"], event["accountId"], conversation["_id"], contact["_id"], conversation["twitterUserId"]
+    )
+    message = queued_message(flow_message_id(effect.key), to, fields, source=SOURCE, priority=PRIORITY_FLOW, now=now)
+    message |= {"flow": mark, **kept_origin()}
     return FlowMessage(event["_id"], message, opened)
 
 

@@ -36,10 +36,11 @@ from domain.draft import Document, Draft
 from domain.events import EventKind, XEvent
 from domain.happenings import FlowsOf, Happenings
 from domain.message_matching import same_text
+from domain.outgoing_content import ContentFields
+from domain.queued_message import PRIORITY_AGENT, Addressee, queued_message
 
 #: What an event says of the messages that a campaign sent before it.
 _OUTCOMES: Mapping[EventKind, Outcome] = {EventKind.READ: "opened", EventKind.BLOCK: "blocked"}
-_AS_URGENT_AS_PEOPLE = 0
 #: Seen and then over: not worth a document.
 FLEETING = frozenset({EventKind.TYPING})
 
@@ -303,31 +304,15 @@ class Ingestion:
 
     def _confirmation(self, account: AccountKey, conversation: Draft) -> Document:
         """Return the message that confirms an opt-out; it is the contact's due, and as urgent as a person's answer."""
-        return {
-            "_id": self._new_id(),
-            "merchantId": account.merchant_id,
-            "accountId": account.id,
-            "conversationId": conversation.document["_id"],
-            "contactId": conversation.document["contactId"],
-            "twitterUserId": conversation.document["twitterUserId"],
-            "twitterMessageId": None,
-            "direction": "outbound",
-            "type": "text",
-            "content": account.confirmation,
-            "attachments": [],
-            "isFromBot": False,
-            "source": CONFIRMATION_SOURCE,
-            "status": "queued",
-            "pending": True,
-            "priority": _AS_URGENT_AS_PEOPLE,
-            "claim": None,
-            "failure": None,
-            "sentAt": None,
-            "at": self._now,
-            "createdAt": self._now,
-            "sentByUserId": None,
-            "attempts": 0,
-        }
+        known = conversation.document
+        return queued_message(
+            self._new_id(),
+            Addressee(account.merchant_id, account.id, known["_id"], known["contactId"], known["twitterUserId"]),
+            ContentFields(type="text", content=account.confirmation),
+            source=CONFIRMATION_SOURCE,
+            priority=PRIORITY_AGENT,
+            now=self._now,
+        )
 
 
 def activity_id(account_id: str, event_key: str) -> str:

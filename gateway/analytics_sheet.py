@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from gateway.csv_cells import Cell, csv_lines
+from gateway.csv_cells import Cell, csv_lines, sheet_headers
 
 #: What are tables of their own, or no figures.
 _LEFT_OUT = frozenset({"timeline", "previous", "change", "campaigns", "flows"})
@@ -22,15 +22,7 @@ def sheet_of(answer: Mapping[str, object]) -> str:
 
 async def send_csv(request: web.Request, name: str, lines: str) -> web.StreamResponse:
     """Answer a request with CSV, to be saved under a name."""
-    response = web.Response(
-        body=lines.encode(),
-        headers={
-            hdrs.CONTENT_TYPE: "text/csv; charset=utf-8",
-            hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}.csv"',
-            hdrs.CACHE_CONTROL: "no-store",
-            "X-Content-Type-Options": "nosniff",
-        },
-    )
+    response = web.Response(body=lines.encode(), headers=sheet_headers(name))
     await response.prepare(request)
     await response.write_eof()
     return response

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
+from aiohttp import hdrs
+
 from gateway.answers import rfc3339
 
 Cell: TypeAlias = str | int | datetime | None
@@ -15,6 +17,16 @@ Cell: TypeAlias = str | int | datetime | None
 #: What a spreadsheet takes for the beginning of a formula, which could send away what the sheet holds (OWASP, "CSV
 #: Injection"); the last four are the wide forms of the first.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def sheet_headers(name: str) -> dict[str, str]:
+    """Return the head of an answer that is to be saved as a sheet under a name."""
+    return {
+        hdrs.CONTENT_TYPE: "text/csv; charset=utf-8",
+        hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}.csv"',
+        hdrs.CACHE_CONTROL: "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
 
 
 def csv_lines(rows: Iterable[Sequence[Cell]]) -> str:

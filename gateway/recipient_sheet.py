@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import web
 from pymongo.errors import PyMongoError
 
-from gateway.csv_cells import Cell, csv_lines
+from gateway.csv_cells import Cell, csv_lines, sheet_headers
 from gateway.dependencies import Repositories
 from storage.campaign_documents import RecipientDocument
 from storage.campaign_reports import RecipientFilter
@@ -54,14 +54,7 @@ async def send_sheet(
 
     Where it can't be brought to an end the connection is broken off: a part of a sheet must not look like a whole one.
     """
-    response = web.StreamResponse(
-        headers={
-            hdrs.CONTENT_TYPE: "text/csv; charset=utf-8",
-            hdrs.CONTENT_DISPOSITION: f'attachment; filename="recipients-{campaign_id}.csv"',
-            hdrs.CACHE_CONTROL: "no-store",
-            "X-Content-Type-Options": "nosniff",
-        }
-    )
+    response = web.StreamResponse(headers=sheet_headers(f"recipients-{campaign_id}"))
     await response.prepare(request)
     try:
         async for lines in _lines(repositories, merchant_id, campaign_id, wanted):

@@ -18,11 +18,12 @@ from pymongo import DESCENDING
 from config.origin import kept_origin
 from domain.bot_rules import BotRules
 from domain.dialogue_settings import DialogueSettings
+from domain.outgoing_content import ContentFields
+from domain.queued_message import PRIORITY_AGENT, PRIORITY_BOT, Addressee, queued_message
 from storage.ai_sessions import AiSessionDocument, AiSessions
 from storage.ai_settings import AiSettings, settings_of
 from storage.client import Client, Database, Document, Session, session_of
 from storage.conversations import ConversationDocument
-from storage.messages import PRIORITY_AGENT, PRIORITY_BOT
 
 #: Messages of a conversation that are looked at for what is new.
 _MOST_MESSAGES = 60
@@ -194,29 +195,13 @@ def _changes(step: Step, known: Mapping[str, object], now: datetime) -> Document
 
 
 def _message(conversation: ConversationDocument, saying: Saying, now: datetime) -> Document:
-    return {
-        "_id": saying.id,
-        "merchantId": conversation["merchantId"],
-        "accountId": conversation["accountId"],
-        "conversationId": conversation["_id"],
-        "contactId": conversation["contactId"],
-        "twitterUserId": conversation["twitterUserId"],
-        "twitterMessageId": None,
-        "direction": "outbound",
-        "type": "text",
-        "content": saying.content,
-        "attachments": [],
-        "isFromBot": True,
-        "source": "bot",
-        "status": "queued",
-        "pending": True,
-        "priority": PRIORITY_BOT,
-        "claim": None,
-        "failure": None,
-        "sentAt": None,
-        "at": now,
-        "createdAt": now,
-        "sentByUserId": None,
-        "attempts": 0,
-        **kept_origin(),
-    }
+    to = Addressee(
+        conversation["merchantId"],
+        conversation["accountId"],
+        conversation["_id"],
+        conversation["contactId"],
+        conversation["twitterUserId"],
+    )
+    content = ContentFields(type="text", content=saying.content)
+    message = queued_message(saying.id, to, content, source="bot", priority=PRIORITY_BOT, now=now, is_from_bot=True)
+    return message | kept_origin()

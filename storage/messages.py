@@ -10,15 +10,10 @@ from pymongo.errors import DuplicateKeyError
 from config.origin import kept_origin
 from domain.events import Attachment
 from domain.outgoing_content import ButtonFields, LinkAttachment, OptionFields, UploadedMedia, content_fields
+from domain.queued_message import PRIORITY_AGENT, Addressee, queued_message
 from domain.templates import Button, QuickReply, TemplateType
 from storage.client import Database
 from storage.paging import Slice, find_page
-
-#: Claims on an account's budget, first served first (contract, part 5, "Campaigns").
-PRIORITY_AGENT = 0
-PRIORITY_BOT = 1
-PRIORITY_FLOW = 2
-PRIORITY_CAMPAIGN = 3
 
 #: What messages are found by (`storage/message_words.py`) is nothing that anybody is shown.
 _WITHOUT_WORDS = {"words": 0}
@@ -113,35 +108,16 @@ class Messages:
 
     async def queue(self, merchant_id: str, message: AgentMessage, now: datetime) -> None:
         """Store a person's message for the account's actor to send; nothing happens when it is there already."""
-        document: MessageDocument = {
-            "_id": message.id,
-            "merchantId": merchant_id,
-            "accountId": message.account_id,
-            "conversationId": message.conversation_id,
-            "contactId": message.contact_id,
-            "twitterUserId": message.twitter_user_id,
-            "twitterMessageId": None,
-            "direction": "outbound",
-            "type": message.type,
-            "content": message.content,
-            "attachments": _attachments(message),
-            "isFromBot": False,
-            "source": message.source,
-            "status": "queued",
-            "pending": True,
-            "priority": PRIORITY_AGENT,
-            "claim": None,
-            "failure": None,
-            "sentAt": None,
-            "at": now,
-            "createdAt": now,
-            "sentByUserId": message.user_id,
-        }
-        additions = content_fields(message.type, message.content, message.options, message.buttons)
+        to = Addressee(
+            merchant_id, message.account_id, message.conversation_id, message.contact_id, message.twitter_user_id
+        )
+        content = content_fields(message.type, message.content, message.options, message.buttons)
+        document = queued_message(message.id, to, content, source=message.source, priority=PRIORITY_AGENT, now=now)
+        document |= {"attachments": _attachments(message), "sentByUserId": message.user_id, **kept_origin()}
         if message.media is not None:
             document["media"] = message.media
         try:
-            await self._collection.insert_one({**document, **additions, **kept_origin()})
+            await self._collection.insert_one(document)
         except DuplicateKeyError:
             # The same request, repeated under its idempotency key after the first was cut off.
             return

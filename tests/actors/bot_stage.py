@@ -39,7 +39,7 @@ from storage.flow_directory import FlowDirectory
 from storage.inbox import Inbox
 from storage.ingest import Ingest
 from storage.messages import AgentMessage, Messages
-from tests.actors.crash import crash, telling
+from tests.actors.crash import OneHost, telling
 from tests.actors.desk import until
 
 MERCHANT = "merchant-1"
@@ -65,7 +65,7 @@ class Gate(Answers):
 
 
 @dataclass
-class BotStage:
+class BotStage(OneHost):
     client: Client
     database: Database
     settings: Settings
@@ -114,16 +114,6 @@ class BotStage:
             answers=answers or self.dialogue,
         )
         return LocalActors(host)
-
-    def kill(self) -> None:
-        """End the host as a crash does: nothing more is written or sent by it."""
-        assert self.host is not None
-        crash(self.host)
-        self.host = None
-
-    async def stop(self) -> None:
-        if self.host is not None:
-            await self.host.stop(0.1)
 
     def actor(self, conversation_id: str) -> ConversationActor:
         assert self.host is not None

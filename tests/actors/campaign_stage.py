@@ -34,13 +34,13 @@ from storage.client import Client, Database, Document
 from storage.encryption import key_ring
 from storage.segments import SegmentDocument, Segments
 from storage.templates import Templates
-from tests.actors.crash import crash, telling
+from tests.actors.crash import OneHost, telling
 
 MERCHANT = "merchant-1"
 
 
 @dataclass
-class Stage:
+class Stage(OneHost):
     client: Client
     database: Database
     settings: Settings
@@ -150,16 +150,6 @@ class Stage:
             settings, self.client, self.database, self.session, self.clock, self.epoch, telling(LocalActors(host))
         )
         return LocalActors(host)
-
-    def kill(self) -> None:
-        """End the host as a crash does: nothing more is written or sent by it."""
-        assert self.host is not None
-        crash(self.host)
-        self.host = None
-
-    async def stop(self) -> None:
-        if self.host is not None:
-            await self.host.stop(0.1)
 
     def actor(self, campaign_id: str) -> CampaignActor:
         assert self.host is not None

@@ -46,3 +46,19 @@ def _tasks_of(actor: Any) -> Iterator[asyncio.Task[Any]]:
         # As where the cancellation is lost in a call of the driver.
         actor._is_over = True
         yield actor._work
+
+
+class OneHost:
+    """What a stage with one host does with it."""
+
+    host: ActorHost | None
+
+    def kill(self) -> None:
+        """End the host as a crash does: nothing more is written or sent by it."""
+        assert self.host is not None
+        crash(self.host)
+        self.host = None
+
+    async def stop(self) -> None:
+        if self.host is not None:
+            await self.host.stop(0.1)
