@@ -107,12 +107,20 @@ class AccountSends:
         if queued.source in AUTOMATIC_SOURCES and await self._is_held_back(queued):
             self._budget.returned(claim.at, claim, reached_x=False)
             return None
-        message = await self._outbox.claim(queued.message_id, self._epoch, claim.at)
+        message = await self._claimed(queued.message_id, claim.at)
         if message is None:
             self._budget.returned(claim.at, claim, reached_x=False)
             stored = await self._outbox.get(queued.message_id)
             self._finished(queued.message_id, str(stored["status"]) if stored else "gone")
         return message
+
+    async def _claimed(self, message_id: str, now: datetime) -> Document | None:
+        try:
+            return await self._outbox.claim(message_id, self._epoch, now)
+        except PyMongoError:
+            # It may have been written all the same. Nobody but this send knows that X was not called under it.
+            await written(lambda: self._outbox.take_back(message_id, self._epoch))
+            raise
 
     async def _is_held_back(self, queued: Queued) -> bool:
         """Refuse an automatic message whose contact has opted out, or is not to be reached, since it was queued."""

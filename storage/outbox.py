@@ -233,6 +233,13 @@ class Outbox:
             {"_id": message_id, "status": "sending"}, {"$set": {"status": "queued"}, "$unset": {"claim": ""}}
         )
 
+    async def take_back(self, message_id: str, epoch: int) -> None:
+        """Undo a claim of this epoch under which X was not called, if it was written."""
+        await self._messages.update_one(
+            {"_id": message_id, "status": "sending", "claim.epoch": epoch},
+            {"$set": {"status": "queued"}, "$unset": {"claim": ""}, "$inc": {"attempts": -1}},
+        )
+
     async def keep_media(self, message_id: str, media: UploadedMedia) -> None:
         """X has the attachment of a claimed message under this id; the attempts to send it count from here."""
         await self._messages.update_one(

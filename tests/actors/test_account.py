@@ -212,6 +212,19 @@ async def test_a_database_that_fails_before_the_call_delays_the_message_and_what
     assert desk.in_x() == ["text 0", "text 1", "text 2"]
 
 
+async def test_a_claim_whose_answer_was_lost_is_taken_back_and_the_message_sent(desk: Desk) -> None:
+    conversation = await desk.customer()
+    actor = desk.start()
+    await actor.limits()
+    messages = [await desk.queue(f"text {n}", conversation) for n in range(2)]
+    lost = {"code": 64, "errmsg": "waiting for replication timed out", "codeName": "WriteConcernFailed"}
+    namespace = f"{desk.database.name}.messages"
+    async with failing(desk.client, ["findAndModify"], {"times": 1}, writeConcernError=lost, namespace=namespace):
+        assert await asyncio.gather(*(actor.deliver(message_id) for message_id in messages)) == ["sent"] * 2
+    assert desk.in_x() == ["text 0", "text 1"]
+    assert (await desk.message(messages[0]))["attempts"] == 1
+
+
 async def test_a_budget_that_can_not_be_written_holds_the_message_back(desk: Desk) -> None:
     conversation = await desk.customer()
     actor = desk.start()

@@ -141,25 +141,40 @@ def sandbox_url(program: Program) -> str:
 async def send(program: Program, text: str) -> None:
     """Answer the first conversation, as soon as that works, and see the message arrive in the simulated X."""
 
+    said: object = None
+
     async def sent() -> bool:
+        nonlocal said
         try:
-            status, listed = await program.api("GET", "/conversations?take=1")
+            status, listed = said = await program.api("GET", "/conversations?take=1")
             if status != 200 or not listed["data"]:
                 return False
             conversation = listed["data"][0]["id"]
             body = {"content": text, "type": "text"}
-            status, answer = await program.api(
+            status, answer = said = await program.api(
                 "POST", f"/conversations/{conversation}/messages", body, **{"Idempotency-Key": text.replace(" ", "-")}
             )
-        except (aiohttp.ClientError, TimeoutError):
+        except (aiohttp.ClientError, TimeoutError) as error:
+            said = error
             return False
         assert status in {200, 202, 409, 502, 503}, answer
-        return status == 200
+        # 202: taken, and still under way when the answer was due; the same answer is given again under the key.
+        return status in {200, 202}
 
-    await until(sent)
+    async def arrived() -> bool:
+        return text in await texts_in_x(program)
+
+    try:
+        await until(sent)
+        await until(arrived)
+    except TimeoutError:
+        raise AssertionError(f"it was not sent; the program said last: {said}") from None
+    assert (await texts_in_x(program)).count(text) == 1
+
+
+async def texts_in_x(program: Program) -> list[str]:
     async with program._session.get(f"{sandbox_url(program)}/sandbox/messages") as response:
-        messages = (await response.json())["messages"]
-    assert [message["text"] for message in messages].count(text) == 1
+        return [message["text"] for message in (await response.json())["messages"]]
 
 
 async def post_event(program: Program, message_id: str, text: str) -> int:
