@@ -67,10 +67,13 @@ FLOW_DIRECTORY = Counter("mktx_flow_directory_total", "What the directory of act
 
 #: Transactions under way at once in one host, each on its own share of the lanes.
 _INGESTORS = 2
-#: How often the accounts are looked for whose messages wait although nobody is at it.
+#: How often, in a host's first minute, what waits although nobody is at it is looked for: others may just have died.
 _RESUME_S = 10.0
+_RESUMES_AT_FIRST = 6
+#: How many times as long that takes from then on.
+_RESUME_LATER = 2
 #: Every so many times those are told too that are awake: a message that they missed is not lost for long.
-_EVERYTHING = 6
+_EVERYTHING = 3
 _CALL_S = 60.0
 #: For what is asked of the chatbot, which asks a model.
 _ASK_S = 180.0
@@ -238,7 +241,7 @@ class Services:
                         self._tell(kind, key, method)
             except PyMongoError as error:
                 log.warning("host.resume_failed", error=type(error).__name__)
-            await asyncio.sleep(_RESUME_S)
+            await asyncio.sleep(_RESUME_S if turn < _RESUMES_AT_FIRST else _RESUME_S * _RESUME_LATER)
 
     async def _left_behind(self, *, everything: bool) -> list[tuple[str, str, str]]:
         """Return (kind, key, method) of what has work; what is awake already only where `everything` is asked for."""

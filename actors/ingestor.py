@@ -30,8 +30,8 @@ LAG = Histogram(
 
 FLOW_EVENTS = Counter("mktx_flow_events_total", "Starts of flows and replies to them that came in by events of X")
 
-#: Without a ring: how often the inbox is looked into, for what a lost ring or a dead gateway left.
-_LOOK_S = 5.0
+#: Without a ring: how often the inbox is looked into, for what a lost ring left.
+_LOOK_S = 10.0
 #: After a batch that was not full: lets the next one fill, so that a busy host works on sets.
 _GATHER_S = 0.005
 _RETRY_S = 0.5

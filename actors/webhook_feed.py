@@ -60,7 +60,7 @@ _SAVE_BUSY_S = 1.0
 _SAVE_IDLE_S = 30.0
 _MEASURE_S = 15.0
 #: How long the server waits for a change before it says that there is none.
-_WAIT_MS = 1_000
+_WAIT_MS = 2_000
 _MOST_MEASURED = 100_000
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0

@@ -1,7 +1,8 @@
 """Tells hosts that there is something in the inbox; the events themselves they read from the database.
 
 One ring a host is under way at a time, and a host answers it when it has drained its part of the inbox: a busy host is
-not rung again and again, an idle one is rung at once.
+not rung again and again, an idle one is rung at once. One that can't be reached is rung until it can: it may be there
+all along, and not look by itself for a while.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Protocol
 
 from domain.errors import Unavailable
 from domain.partition import host_of_lane
+
+_AGAIN_S = 1.0
 
 
 class Ringable(Protocol):
@@ -25,8 +28,9 @@ class Ringable(Protocol):
 class Doorbell:
     """Rings the hosts whose lanes have got something."""
 
-    def __init__(self, hosts: Sequence[Ringable]) -> None:
+    def __init__(self, hosts: Sequence[Ringable], *, again_s: float = _AGAIN_S) -> None:
         self._hosts = hosts
+        self._again_s = again_s
         self._news = [False] * len(hosts)
         self._ringing: dict[int, asyncio.Task[None]] = {}
 
@@ -42,10 +46,11 @@ class Doorbell:
         try:
             while self._news[index]:
                 self._news[index] = False
-                await self._hosts[index].ring()
-        except Unavailable:
-            # The host looks into the inbox by itself as soon as it is back.
-            return
+                try:
+                    await self._hosts[index].ring()
+                except Unavailable:
+                    self._news[index] = True
+                    await asyncio.sleep(self._again_s)
         finally:
             del self._ringing[index]
 

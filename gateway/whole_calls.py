@@ -61,14 +61,17 @@ class WholeCalls(Protocol):
 
 def rendered(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
     """Return an answer as it is sent."""
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    lines += [f"Content-Length: {len(body)}", f"Date: {_Date.now()}", f"Server: {SERVER_SOFTWARE}"]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+    head = _FIRST_LINES[status]
+    for name, value in headers.items():
+        head += f"{name}: {value}\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n{_LastLines.now()}".encode() + body
 
 
-class _Date:
-    """The date of answers, written once a second."""
+_FIRST_LINES: Mapping[int, str] = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}
+
+
+class _LastLines:
+    """What ends the head of every answer, written once a second because of the date."""
 
     _second = 0
     _written = ""
@@ -77,7 +80,8 @@ class _Date:
     def now(cls) -> str:
         second = int(time.time())
         if second != cls._second:
-            cls._second, cls._written = second, formatdate(second, usegmt=True)
+            date = formatdate(second, usegmt=True)
+            cls._second, cls._written = second, f"Date: {date}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n"
         return cls._written
 
 

@@ -27,6 +27,7 @@ from config.settings import Settings
 from config.tracing import close_tracing, configure_tracing
 from domain.clock import SystemClock
 from domain.errors import Unavailable
+from domain.partition import LANES
 from gateway.account_subscriptions import AccountSubscriptions
 from gateway.app import create_app
 from gateway.background import Background
@@ -133,6 +134,8 @@ class GatewayProcess:
         )
         await runner.setup()
         self._actors.start()
+        # A gateway that died may have stored events that no host was told of.
+        doorbell.stored(range(LANES))
         await web.SockSite(runner, _listening(settings), backlog=_BACKLOG).start()
         for each in beside:
             each.start()

@@ -39,7 +39,7 @@ def hosts() -> list[Host]:
 
 @pytest.fixture
 async def doorbell(hosts: list[Host]) -> AsyncIterator[Doorbell]:
-    doorbell = Doorbell(hosts)
+    doorbell = Doorbell(hosts, again_s=0.01)
     yield doorbell
     await doorbell.close()
 
@@ -91,18 +91,26 @@ async def test_a_host_without_news_is_not_rung_again(doorbell: Doorbell, hosts: 
     assert hosts[0].rings == 1
 
 
-async def test_a_host_that_is_gone_is_left_alone_and_rung_with_the_next_news(
-    doorbell: Doorbell, hosts: list[Host]
-) -> None:
+async def test_a_host_that_can_not_be_reached_is_rung_until_it_can(doorbell: Doorbell, hosts: list[Host]) -> None:
     hosts[0].gone = True
     doorbell.stored([0])
-    await eventually(lambda: hosts[0].rings == 1)
+    await eventually(lambda: hosts[0].rings == 3)
+    hosts[0].gone = False
+    await eventually(lambda: not doorbell._ringing)
+    rings = hosts[0].rings
     for _ in range(20):
         await asyncio.sleep(0)
+    assert hosts[0].rings == rings >= 4
+
+
+async def test_a_host_that_can_not_be_reached_is_no_faster_rung_with_more_news(hosts: list[Host]) -> None:
+    hosts[0].gone = True
+    doorbell = Doorbell(hosts, again_s=60)
+    for _ in range(20):
+        doorbell.stored([0])
+        await asyncio.sleep(0)
     assert hosts[0].rings == 1
-    hosts[0].gone = False
-    doorbell.stored([0])
-    await eventually(lambda: hosts[0].rings == 2)
+    await doorbell.close()
 
 
 async def test_one_host_that_hangs_keeps_no_other_from_being_rung(doorbell: Doorbell, hosts: list[Host]) -> None:
