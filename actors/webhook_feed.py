@@ -93,6 +93,7 @@ class WebhookFeed(Actor):
         self._endpoints: dict[str, list[EndpointDocument]] = {}  # by merchant
         self._watched: list[Watched] = []
         self._task: asyncio.Task[None] | None = None
+        self._reader: ChangeReader | None = None
         self._fenced = False
         self._is_over = False
         self._has_written = False
@@ -125,6 +126,8 @@ class WebhookFeed(Actor):
     async def drain(self) -> None:
         """Finish the batch under way."""
         self._is_over = True
+        if self._reader is not None:
+            self._reader.nudge()
         if self._task is not None:
             await asyncio.wait((self._task,))
 
@@ -183,7 +186,7 @@ class WebhookFeed(Actor):
         watched = self._watched
         changes = Changes(self._services.database, watched)
         async with changes.open(since, wait_ms=_WAIT_MS) as stream:
-            reader = ChangeReader(stream)
+            reader = self._reader = ChangeReader(stream)
             try:
                 while not self._is_over and self._watched == watched:
                     await self._take(changes, await reader.taken())
@@ -191,6 +194,7 @@ class WebhookFeed(Actor):
                         await self._save()
                     await self._measure()
             finally:
+                self._reader = None
                 await reader.stop()
         await self._save()
 

@@ -44,6 +44,11 @@ class ChangeReader:
             batch.append(self._read.get_nowait())
         return batch
 
+    def nudge(self) -> None:
+        """Have `taken` return, also where there is nothing new."""
+        if self._read.empty():
+            self._read.put_nowait(self._stream.position)
+
     async def stop(self) -> None:
         """Read no more."""
         self._is_over = True

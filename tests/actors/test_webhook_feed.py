@@ -25,7 +25,7 @@ from storage.changes import Change, Changes
 from storage.client import Database, session_of
 from storage.contact_erasure import ContactErasures
 from storage.webhook_deliveries import event_id_of
-from tests.actors.webhook_stage import WebhookStage
+from tests.actors.webhook_stage import PATIENCE_S, WebhookStage
 from tests.metric_values import value
 
 PENDING = "mktx_outgoing_webhooks_pending"
@@ -429,6 +429,30 @@ async def test_the_position_is_written_on_the_way_out(stage: WebhookStage, monke
     await stage.follow()
     await has_passed(stage)
     assert await written(stage, endpoint_id) == []
+
+
+async def test_who_stops_does_not_wait_for_the_next_change(
+    stage: WebhookStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.webhook_feed._WAIT_MS", 3_600_000)
+    monkeypatch.setattr("actors.webhook_feed._SAVE_BUSY_S", 3600.0)
+    monkeypatch.setattr("actors.webhook_feed._SAVE_IDLE_S", 3600.0)
+    await stage.endpoint("http://127.0.0.1:1/")
+    await stage.follow()
+    await has_passed(stage)
+
+    async def waits_for_a_change() -> bool:
+        waiting = {"command.getMore": {"$exists": True}, "command.maxTimeMS": 3_600_000}
+        operations = await stage.database.client.admin.aggregate([{"$currentOp": {}}, {"$match": waiting}])
+        return await operations.to_list(None) != [] and stage.held()._reader._read.empty()
+
+    await stage.until(waits_for_a_change)
+    async with asyncio.timeout(PATIENCE_S):
+        await stage.held().drain()
+    # A stream that broke, as one does that waits longer than the driver, would not have got to write where it was.
+    stored = await stage.database["webhookFeeds"].find_one({})
+    assert stored is not None
+    assert Position.parse(stored["state"]["position"]) == stage.held()._position
 
 
 async def waits(stage: WebhookStage, count: int) -> None:
